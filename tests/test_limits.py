@@ -1,0 +1,86 @@
+"""The caps, as tables and as properties."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversations import limits
+
+
+def test_characters_are_checked_before_tokens_are_counted() -> None:
+    def count(text: str) -> int:
+        raise AssertionError("a text that is too long is not counted")
+
+    with pytest.raises(limits.TooManyCharacters) as refused:
+        limits.check_input("x" * 11, max_chars=10, max_tokens=100, count_tokens=count)
+    assert (refused.value.limit, refused.value.actual) == (10, 11)
+
+
+def test_tokens_are_checked() -> None:
+    limits.check_input("four", max_chars=10, max_tokens=4, count_tokens=len)
+    with pytest.raises(limits.TooManyTokens):
+        limits.check_input("fives", max_chars=10, max_tokens=4, count_tokens=len)
+
+
+@pytest.mark.parametrize(
+    ("requested", "site_cap", "model_cap", "expected"),
+    [(None, 100, 50, 50), (None, 30, 50, 30), (1, 100, 50, 1), (50, 100, 50, 50), (30, 30, 50, 30)],
+)
+def test_less_may_be_asked_for(requested: int | None, site_cap: int, model_cap: int, expected: int) -> None:
+    assert limits.output_cap(requested, site_cap=site_cap, model_cap=model_cap) == expected
+
+
+@pytest.mark.parametrize(("requested", "site_cap", "model_cap"), [(51, 100, 50), (31, 30, 50), (10**9, 30, 50)])
+def test_more_may_not_be_asked_for(requested: int, site_cap: int, model_cap: int) -> None:
+    with pytest.raises(limits.TooManyOutputTokens) as refused:
+        limits.output_cap(requested, site_cap=site_cap, model_cap=model_cap)
+    assert refused.value.limit == min(site_cap, model_cap)
+
+
+def room_for(tokens: int) -> limits.Room:
+    return limits.Room(tokens)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room", "expected"),
+    [
+        ([("user", 10)], 14, 1),
+        ([("user", 10), ("assistant", 10), ("user", 10)], 42, 3),
+        # The answer would fit, but its question does not, so the turn goes as a whole.
+        ([("user", 10), ("assistant", 10), ("user", 10)], 41, 1),
+        # A message whose answer failed still begins a turn of its own.
+        ([("user", 1), ("user", 1), ("assistant", 100), ("user", 1)], 50, 2),
+    ],
+)
+def test_whole_turns_are_kept_from_the_newest_on(sizes: list[tuple[str, int]], room: int, expected: int) -> None:
+    assert limits.count_fitting(iter(sizes), room=room_for(room)) == expected
+
+
+def test_a_newest_message_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(limits.WindowExceeded):
+        limits.count_fitting([("user", 10)], room=room_for(13))
+
+
+def test_room_is_what_the_answer_and_the_system_prompt_leave() -> None:
+    assert limits.Room.of(context_window=1000, max_tokens=200, system_tokens=0).tokens == 797
+    assert limits.Room.of(context_window=1000, max_tokens=200, system_tokens=50).tokens == 743
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.integers(0, 50)), max_size=30),
+    st.integers(0, 400),
+)
+def test_what_is_kept_fits_and_begins_with_a_question(earlier: list[tuple[str, int]], room: int) -> None:
+    sizes = [("user", 5), *earlier]
+    try:
+        kept = limits.count_fitting(sizes, room=room_for(room))
+    except limits.WindowExceeded:
+        assert room < 5 + limits.MESSAGE_OVERHEAD_TOKENS
+        return
+    used = sum(tokens + limits.MESSAGE_OVERHEAD_TOKENS for _, tokens in sizes[:kept])
+    assert used <= room
+    assert sizes[kept - 1][0] == "user"
+    following = next((n for n in range(kept, len(sizes)) if sizes[n][0] == "user"), None)
+    if following is not None:
+        more = sum(tokens + limits.MESSAGE_OVERHEAD_TOKENS for _, tokens in sizes[: following + 1])
+        assert more > room
