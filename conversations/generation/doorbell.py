@@ -1,0 +1,25 @@
+"""The hint that something changed in a conversation: a turn was queued, a stop was asked for, an answer ended.
+
+A hint may be lost; whoever waits for one also looks by itself now and then. It is rung from any thread, after the
+commit, and needs no event loop to be there.
+"""
+
+from collections.abc import Callable
+
+_listeners: list[Callable[[int], None]] = []
+
+
+def ring(conversation_id: int) -> None:
+    """Tell all listeners of this process that this conversation changed."""
+    for listener in list(_listeners):
+        listener(conversation_id)
+
+
+def listen(listener: Callable[[int], None]) -> None:
+    """Call `listener` with the id of each conversation that changes, in the thread that rings."""
+    _listeners.append(listener)
+
+
+def stop_listening(listener: Callable[[int], None]) -> None:
+    if listener in _listeners:
+        _listeners.remove(listener)

@@ -1,0 +1,210 @@
+"""Following a conversation: what is new in it for one viewer, from wherever that viewer stands.
+
+A viewer is a cursor and no queue: a first look, a reload, a lost network, a second tab, a slow phone and another process
+are all the same loop, which compares the cursor with what there is.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from channels.db import database_sync_to_async
+
+from conversations.models import Conversation, Message, User
+
+from . import journal
+from .live import Hub, LiveText
+from .transcript import Entry, read_branch, read_entries
+
+IDLE_LOOK_SECONDS = 20.0
+"""How often a viewer without news looks by itself, since a hint may be lost."""
+COPY_LOOK_SECONDS = 1.0
+"""How often the journal is read for texts that another process writes."""
+MAX_CATCH_UP = 200
+"""The most messages that a viewer who was away is brought; one who missed more reloads the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a viewer stands: the last message it shows, by which generation, how far, and whether that is still open."""
+
+    message: uuid.UUID | None = None
+    generation: uuid.UUID | None = None
+    offset: int = 0
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Messages that the viewer has not seen; if the last is open, its text so far is in it, and more comes as Grown."""
+
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A message that is to be shown anew: another generation has gone on with it."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The message that the viewer shows as open; its text comes as Grown from this offset on."""
+
+    entry: Entry
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """Text that came since."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The open message came to its end; all of its text has been given."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The conversation is no longer there for this viewer."""
+
+
+Event = Added | Replaced | Resumed | Grown | Ended | Gone
+
+
+async def follow(*, hub: Hub, user: User, conversation_id: int, cursor: Cursor) -> AsyncIterator[Event]:
+    """Yield what is new in this conversation for a viewer who stands at this cursor, without end until it is gone.
+
+    Text is given at the pace of the hub, and no faster than the caller takes it: what came meanwhile is given at once.
+    """
+    with hub.watching(conversation_id) as news:
+        while True:
+            news.clear()
+            looked = await database_sync_to_async(_look)(user=user, conversation_id=conversation_id, cursor=cursor)
+            if looked is None:
+                yield Gone()
+                return
+            events, tip, position = looked
+            for event in events:
+                yield event
+            if tip is None or tip.generation is None or not tip.is_open:
+                cursor = _at(tip) if tip is not None else cursor
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), IDLE_LOOK_SECONDS)
+                continue
+            async for text in attach(hub=hub, live=hub.text_of(tip.generation.pk), offset=position):
+                position += len(text)
+                yield Grown(text)
+            ended = await database_sync_to_async(_read_entry)(tip.message.pk)
+            if (
+                ended is None
+                or ended.is_open
+                or ended.generation != tip.generation
+                or len(ended.text) < position
+            ):
+                # Another generation goes on with it, or the end could not be written: the next look shows it anew.
+                cursor = Cursor(tip.message.uuid)
+                continue
+            if len(ended.text) > position:
+                yield Grown(ended.text[position:])
+            yield Ended(ended)
+            cursor = _at(ended)
+
+
+async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncIterator[str]:
+    """Yield all text since `offset`, the first at once and the rest in frames, until the generation ends."""
+    with live.watched() as changed, hub.pace.counted():
+        if not live.is_written_here:
+            _start_copying(hub)
+        while True:
+            changed.clear()
+            text = live.since(offset)
+            if text:
+                offset += len(text)
+                yield text
+                await asyncio.sleep(hub.pace.interval)
+            elif live.has_ended:
+                return
+            else:
+                await changed.wait()
+
+
+def _at(entry: Entry) -> Cursor:
+    generation = entry.generation.uuid if entry.generation else None
+    return Cursor(entry.message.uuid, generation, len(entry.text), entry.is_open)
+
+
+def _look(
+    *, user: User, conversation_id: int, cursor: Cursor
+) -> tuple[list[Event], Entry | None, int] | None:
+    """Compare the cursor with what there is.
+
+    Returns the events that bring the viewer up to date, the entry at the tip, and the offset from which the text of that
+    entry is still to be given. None where the conversation is not there for the user.
+    """
+    conversation = Conversation.objects.visible_to(user).filter(pk=conversation_id).first()
+    if conversation is None:
+        return None
+    events: list[Event] = []
+    seen = None
+    if cursor.message is not None:
+        seen = Message.objects.filter(conversation=conversation, uuid=cursor.message).first()
+    if seen is not None:
+        entry = read_entries([seen.pk])[0]
+        position = len(entry.text)
+        generation = entry.generation.uuid if entry.generation else None
+        if generation == cursor.generation and cursor.is_open and entry.is_open:
+            position = min(max(cursor.offset, 0), position)
+            events.append(Resumed(entry, position))
+        elif generation != cursor.generation or cursor.is_open:
+            # Another generation went on with it, or it ended while the viewer was away.
+            events.append(Replaced(entry))
+        if seen.pk == conversation.head_id:
+            return events, entry, position
+    entries = read_branch(conversation, limit=MAX_CATCH_UP, after=seen)
+    if not entries:
+        return events, None, 0
+    return [*events, Added(entries)], entries[-1], len(entries[-1].text)
+
+
+def _read_entry(message_id: int) -> Entry | None:
+    entries = read_entries([message_id])
+    return entries[0] if entries else None
+
+
+# --- Texts that another process writes ---
+
+_copying: dict[Hub, "asyncio.Task[None]"] = {}
+
+
+def _start_copying(hub: Hub) -> None:
+    task = _copying.get(hub)
+    if task is None or task.done():
+        loop = asyncio.get_running_loop()
+        _copying[hub] = loop.create_task(_copy(hub), context=contextvars.Context())
+        _copying[hub].add_done_callback(lambda _task: _copying.pop(hub, None))
+
+
+async def _copy(hub: Hub) -> None:
+    """Fill the texts that are watched here and written elsewhere from the journal, while there are any."""
+    while copies := hub.copies():
+        known = {live.generation_id: live.length for live in copies}
+        found = await database_sync_to_async(journal.read_copies)(known)
+        for live in copies:
+            if live.is_written_here:
+                continue
+            offset, text, has_ended = found[live.generation_id]
+            live.put(offset, text)
+            if has_ended:
+                live.end()
+                hub.forget(live.generation_id)
+        await asyncio.sleep(COPY_LOOK_SECONDS)

@@ -1,0 +1,33 @@
+"""What is sent to a model for one generation."""
+
+from django.conf import settings
+
+from conversations.llm.client import ChatRequest
+from conversations.models import Generation, Message
+
+CONTINUE = (
+    "Your last answer was cut off. Go on from exactly where it stops, in the same language and format, "
+    "without repeating anything and without any remark."
+)
+
+
+def build_request(generation: Generation, *, answer: Message) -> ChatRequest:
+    """Return the request for this generation of `answer`: system prompt, what of the branch is sent, and parameters.
+
+    Two queries. Messages without text (an answer that failed) are left out: services refuse empty ones.
+    """
+    model = generation.model
+    path = Message.objects.path_ids(answer.pk, limit=answer.depth + 1 - generation.trimmed_messages)
+    branch = Message.objects.filter(pk__in=path).order_by("depth").values_list("role", "text")
+    messages = [{"role": role, "content": text} for role, text in branch if text]
+    if settings.CHAT_SYSTEM_PROMPT:
+        messages.insert(0, {"role": "system", "content": settings.CHAT_SYSTEM_PROMPT})
+    if answer.text and not model.supports_prefill:
+        messages.append({"role": "user", "content": CONTINUE})
+    return ChatRequest(
+        model=model.upstream_name,
+        messages=messages,
+        max_tokens=generation.max_tokens,
+        max_tokens_parameter=model.max_tokens_parameter,
+        parameters=generation.parameters,
+    )

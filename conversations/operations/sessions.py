@@ -1,0 +1,58 @@
+"""Who is behind a socket, and whether they still may be."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
+from typing import cast
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.models import Session
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from conversations.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """The user of a socket, with what it was let in by. `password_mark` changes when the password does."""
+
+    user: User
+    session_key: str
+    password_mark: str
+
+
+def identify(cookies: Mapping[str, str]) -> Visitor | None:
+    """Return who these cookies belong to, or None where nobody is signed in by them.
+
+    Django's own look-up is used, which also knows keys that are being rotated out.
+    """
+    key = cookies.get(settings.SESSION_COOKIE_NAME, "")
+    if not key:
+        return None
+    session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user = get_user(cast(HttpRequest, SimpleNamespace(session=session)))
+    if not isinstance(user, User) or not user.is_active or session.session_key is None:
+        return None
+    return Visitor(user, session.session_key, user.get_session_auth_hash())
+
+
+def no_longer_valid(visitors: Iterable[Visitor]) -> list[Visitor]:
+    """Return those who were signed out, deactivated or got another password since. Two queries, whatever their number."""
+    visitors = list(visitors)
+    sessions = set(
+        Session.objects.filter(
+            session_key__in={visitor.session_key for visitor in visitors}, expire_date__gt=timezone.now()
+        ).values_list("session_key", flat=True)
+    )
+    users = User.objects.filter(is_active=True).in_bulk({visitor.user.pk for visitor in visitors})
+    marks = {pk: user.get_session_auth_hash() for pk, user in users.items()}
+    return [
+        visitor
+        for visitor in visitors
+        if visitor.session_key not in sessions
+        or not constant_time_compare(marks.get(visitor.user.pk, ""), visitor.password_mark)
+    ]
