@@ -1,0 +1,261 @@
+"""The client against the fake upstream: what it sends, what it yields, and how it lets go."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import httpx
+import pytest
+from httpx_aiohttp import AiohttpTransport
+
+from conversations.llm.client import (
+    ChatRequest,
+    Delta,
+    Finish,
+    Upstream,
+    UpstreamError,
+    UpstreamErrorCode,
+    Usage,
+)
+from tests.fakes import Page, RunningUpstream
+from tests.llm.conftest import KEY, PROMPT, ClientFactory, ask, collect, text_of
+
+
+async def test_an_answer_as_it_should_be(
+    upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
+):
+    upstream.answer_with("Hel", "lo 你好")
+    events, error = await collect(make_client(transport=transport), ask())
+    assert error is None
+    assert events[:3] == [Delta("Hel"), Delta("lo 你好"), Finish("stop")]
+    assert isinstance(events[3], Usage)
+    assert events[3].completion_tokens == 2
+    assert len(events) == 4
+
+
+async def test_sends_what_the_api_asks_for(upstream: RunningUpstream, make_client: ClientFactory):
+    client = make_client(base_url=upstream.base_url + "/", organization="org-1", project="proj-2")
+    request = ChatRequest(
+        model="gpt",
+        messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": PROMPT}],
+        max_tokens=77,
+        max_tokens_parameter="max_completion_tokens",
+        parameters={"temperature": 0.5, "model": "other", "stream": False},
+    )
+    await collect(client, request)
+    [sent] = upstream.requests
+    assert (sent.method, sent.path) == ("POST", "/v1/chat/completions")
+    assert sent.body == {
+        "model": "gpt",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": PROMPT},
+        ],
+        "max_completion_tokens": 77,
+        "temperature": 0.5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    assert sent.headers["authorization"] == f"Bearer {KEY}"
+    assert sent.headers["openai-organization"] == "org-1"
+    assert sent.headers["openai-project"] == "proj-2"
+    assert sent.headers["content-type"] == "application/json"
+    assert sent.headers["accept-encoding"] == "identity"
+
+
+async def test_sends_no_header_without_a_value(upstream: RunningUpstream, make_client: ClientFactory):
+    await collect(make_client(api_key=""), ask())
+    assert not upstream.requests[0].headers.keys() & {
+        "authorization",
+        "openai-organization",
+        "openai-project",
+    }
+
+
+async def test_lone_surrogates_in_a_message_can_be_sent(
+    upstream: RunningUpstream, make_client: ClientFactory
+):
+    _, error = await collect(make_client(), ask("a\ud83d\ude00 b\ud83d c"))
+    assert error is None
+    assert upstream.requests[0].prompt == "a😀 b\ufffd c"
+
+
+async def test_cookies_of_an_upstream_are_not_kept(upstream: RunningUpstream, make_client: ClientFactory):
+    client = make_client()
+    upstream.respond_with(Page(status=400, headers={"Set-Cookie": "user=alice; Path=/"}))
+    await collect(client, ask())
+    await collect(client, ask())
+    assert len(upstream.requests) == 2
+    assert "cookie" not in upstream.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        "api.example.org/v1",
+        "ftp://example.org/v1",
+        "https:///v1",
+        "https://me:pass@example.org/v1",
+        "http://example.org:port/v1",
+    ],
+)
+def test_an_address_that_cannot_be_right_is_refused(base_url: str):
+    with pytest.raises(ValueError, match="address") as caught:
+        Upstream(base_url=base_url)
+    assert "pass@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk secret", "sk-secret\n", "sk-sécret", "sk-\0"])
+def test_a_key_that_cannot_be_right_is_refused_and_not_shown(key: str):
+    with pytest.raises(ValueError, match="printable") as caught:
+        Upstream(base_url="https://example.org/v1", api_key=key)
+    assert key not in str(caught.value)
+
+
+def test_the_key_and_the_messages_are_not_in_what_is_printed():
+    assert KEY not in repr(Upstream(base_url="https://example.org/v1", api_key=KEY))
+    assert PROMPT not in repr(ask())
+
+
+async def test_text_is_yielded_while_the_answer_is_being_made(
+    upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
+):
+    gate = upstream.hold()
+    upstream.answer_with("first", gate, "second")
+    async with contextlib.aclosing(make_client(transport=transport).stream_chat(ask())) as events:
+        assert await anext(events) == Delta("first")
+        assert not upstream.requests[0].completed.is_set()
+        gate.release()
+        assert await anext(events) == Delta("second")
+
+
+async def wait_for_text(stream: Any, reached: asyncio.Event) -> None:
+    async for _ in stream:
+        reached.set()
+
+
+async def test_cancelling_the_reader_closes_the_connection(
+    upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
+):
+    upstream.answer_with("first", upstream.hold(), "never")
+    reached = asyncio.Event()
+    task = asyncio.create_task(wait_for_text(make_client(transport=transport).stream_chat(ask()), reached))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    request = await asyncio.to_thread(upstream.wait_for_disconnect)
+    assert request.deltas_sent == 1
+
+
+async def test_cancelling_before_the_answer_begins_closes_the_connection(
+    upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
+):
+    upstream.respond_with("silence")
+    client = make_client(transport=transport)
+    task = asyncio.create_task(collect(client, ask()))
+    await asyncio.to_thread(upstream.wait_for_requests)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(upstream.wait_for_disconnect)
+
+
+async def test_a_reader_that_stops_closes_the_connection(
+    upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
+):
+    upstream.answer_with("first", upstream.hold(), "never")
+    async with contextlib.aclosing(make_client(transport=transport).stream_chat(ask())) as events:
+        await anext(events)
+    await asyncio.to_thread(upstream.wait_for_disconnect)
+
+
+async def test_even_a_reader_that_forgets_to_close_does(
+    upstream: RunningUpstream, make_client: ClientFactory
+):
+    upstream.answer_with("first", upstream.hold(), "never")
+    client = make_client()
+    async for _ in client.stream_chat(ask()):
+        break
+    await asyncio.to_thread(upstream.wait_for_disconnect)
+
+
+async def test_closing_the_client_ends_what_is_being_read(
+    upstream: RunningUpstream, make_client: ClientFactory
+):
+    upstream.answer_with("first", upstream.hold(), "never")
+    client = make_client()
+    events = client.stream_chat(ask())
+    await anext(events)
+    await client.aclose()
+    with pytest.raises(UpstreamError) as caught:
+        await anext(events)
+    assert caught.value.code is UpstreamErrorCode.INTERRUPTED
+
+
+async def test_many_answers_at_a_time(upstream: RunningUpstream, make_client: ClientFactory):
+    gate = upstream.hold()
+    client = make_client()
+    for _ in range(150):
+        upstream.answer_with("Hi", gate, "!")
+    asked = [asyncio.create_task(collect(client, ask())) for _ in range(150)]
+    await asyncio.to_thread(upstream.wait_for_requests, 150)
+    gate.release()
+    assert {text_of(events) for events, _ in await asyncio.gather(*asked)} == {"Hi!"}
+
+
+@pytest.mark.parametrize("keeping", [AiohttpTransport, httpx.AsyncHTTPTransport])
+async def test_stale_connections_are_neither_an_error_nor_a_sign_of_illness(
+    upstream: RunningUpstream, make_client: ClientFactory, keeping: type[httpx.AsyncBaseTransport]
+):
+    upstream.drops_reused = True
+    client = make_client(transport=keeping(), max_retries=0)
+    for _ in range(8):
+        upstream.answer_with("Hi")
+        events, error = await collect(client, ask())
+        assert (text_of(events), error) == ("Hi", None)
+    assert upstream.dropped == 7
+    assert len(upstream.requests) == 8
+
+
+async def test_connections_without_tls_are_not_kept(upstream: RunningUpstream, make_client: ClientFactory):
+    upstream.drops_reused = True
+    client = make_client()
+    for _ in range(3):
+        await collect(client, ask())
+    assert upstream.dropped == 0
+    assert len(upstream.requests) == 3
+
+
+async def test_an_answer_in_one_piece_is_an_answer(upstream: RunningUpstream, make_client: ClientFactory):
+    upstream.respond_with("json")
+    events, error = await collect(make_client(), ask())
+    assert error is None
+    assert events == [Delta("The whole answer at once."), Finish("stop"), Usage(7, 6)]
+
+
+async def test_line_separators_of_unicode_stay_in_the_text(
+    upstream: RunningUpstream, make_client: ClientFactory
+):
+    upstream.respond_with("u2028")
+    events, _ = await collect(make_client(), ask())
+    assert text_of(events) == "One line\u2028and\u0085another."
+
+
+async def test_half_characters_are_joined_and_nul_is_dropped(
+    upstream: RunningUpstream, make_client: ClientFactory
+):
+    upstream.respond_with("surrogates")
+    events, _ = await collect(make_client(), ask())
+    assert text_of(events) == "A smile: 😀 and a NUL: ."
+
+
+async def test_the_reason_is_told(upstream: RunningUpstream, make_client: ClientFactory):
+    client = make_client()
+    for fault, reason in [("length", "length"), ("content-filter", "content_filter"), ("no-usage", "stop")]:
+        upstream.respond_with(fault)
+        events, error = await collect(client, ask())
+        assert error is None
+        assert Finish(reason) in events
+        assert any(isinstance(event, Usage) for event in events) is (fault != "no-usage")
