@@ -56,7 +56,7 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
-SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", [])
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
 
 ALLOWED_HOSTS = list(
     dict.fromkeys(
@@ -138,7 +138,11 @@ if DATABASE_URL:
     DATABASES = {"default": env.dj_db_url("DATABASE_URL")}
     if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         DATABASES["default"]["CONN_MAX_AGE"] = 0
-        DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10, "timeout": 10}
+        DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
+            "min_size": 1,
+            "max_size": 10,
+            "timeout": 10,
+        }
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "chat.sqlite3")}}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -207,7 +211,11 @@ if ALLAUTH_TRUSTED_PROXY_COUNT:
 # --- Language and time -----------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese")), ("zh-hant", _("Traditional Chinese"))]
+LANGUAGES = [
+    ("en", _("English")),
+    ("zh-hans", _("Simplified Chinese")),
+    ("zh-hant", _("Traditional Chinese")),
+]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_THOUSAND_SEPARATOR = True
@@ -272,7 +280,9 @@ CHAT_SENDS_PER_MINUTE = env.int("CHAT_SENDS_PER_MINUTE", 30, validate=validate.R
 CHAT_SOCKETS_PER_USER = env.int("CHAT_SOCKETS_PER_USER", 5, validate=validate.Range(min=1))
 
 UPSTREAM_CONNECT_SECONDS = env.float("UPSTREAM_CONNECT_SECONDS", 5.0, validate=validate.Range(min=0.01))
-UPSTREAM_FIRST_BYTE_SECONDS = env.float("UPSTREAM_FIRST_BYTE_SECONDS", 60.0, validate=validate.Range(min=0.01))
+UPSTREAM_FIRST_BYTE_SECONDS = env.float(
+    "UPSTREAM_FIRST_BYTE_SECONDS", 60.0, validate=validate.Range(min=0.01)
+)
 UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", 30.0, validate=validate.Range(min=0.01))
 UPSTREAM_ANSWER_SECONDS = env.float("UPSTREAM_ANSWER_SECONDS", 300.0, validate=validate.Range(min=0.01))
 

@@ -55,8 +55,8 @@ def upstream(settings: LazySettings) -> Iterator[RunningUpstream]:
 @pytest.fixture
 async def service(transactional_db: None, upstream: RunningUpstream) -> AsyncIterator[Any]:
     """The background work of a web process, drained at the end."""
-    from conversations.generation.service import Service
+    from conversations.generation.service import ensure_started
 
-    started = Service(with_runner=True)
+    started = ensure_started()
     yield started
     await started.drain()

@@ -3,7 +3,14 @@
 import os
 import tempfile
 
-for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "CHAT_MODEL", "PUBLIC_URL"):
+for _name in (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_ORGANIZATION",
+    "OPENAI_PROJECT",
+    "CHAT_MODEL",
+    "PUBLIC_URL",
+):
     os.environ.pop(_name, None)
 os.environ["DATA_DIR"] = os.environ.get("TEST_DATA_DIR") or tempfile.mkdtemp(prefix="chatsite-tests-")
 os.environ.setdefault("SECRET_KEY", "only-for-the-tests-and-long-enough-to-satisfy-every-check-of-django")

@@ -83,7 +83,9 @@ class Broadcast:
                 while True:
                     self._take(await layer.receive(channel))
             except Exception as error:
-                logger.warning("News of the other processes could not be received: %s", type(error).__qualname__)
+                logger.warning(
+                    "News of the other processes could not be received: %s", type(error).__qualname__
+                )
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _take(self, message: dict[str, Any]) -> None:

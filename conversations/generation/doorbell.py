@@ -21,5 +21,6 @@ def listen(listener: Callable[[int], None]) -> None:
 
 
 def stop_listening(listener: Callable[[int], None]) -> None:
+    """Call it no more; nothing happens where it was not called."""
     if listener in _listeners:
         _listeners.remove(listener)

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import contextvars
 import uuid
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from channels.db import database_sync_to_async
@@ -81,7 +82,9 @@ class Gone:
 Event = Added | Replaced | Resumed | Grown | Ended | Gone
 
 
-async def follow(*, hub: Hub, user: User, conversation_id: int, cursor: Cursor) -> AsyncIterator[Event]:
+async def follow(
+    *, hub: Hub, user: User, conversation_id: int, cursor: Cursor
+) -> AsyncGenerator[Event, None]:
     """Yield what is new in this conversation for a viewer who stands at this cursor, without end until it is gone.
 
     Text is given at the pace of the hub, and no faster than the caller takes it: what came meanwhile is given at once.
@@ -89,7 +92,9 @@ async def follow(*, hub: Hub, user: User, conversation_id: int, cursor: Cursor) 
     with hub.watching(conversation_id) as news:
         while True:
             news.clear()
-            looked = await database_sync_to_async(_look)(user=user, conversation_id=conversation_id, cursor=cursor)
+            looked = await database_sync_to_async(_look)(
+                user=user, conversation_id=conversation_id, cursor=cursor
+            )
             if looked is None:
                 yield Gone()
                 return
@@ -120,7 +125,7 @@ async def follow(*, hub: Hub, user: User, conversation_id: int, cursor: Cursor) 
             cursor = _at(ended)
 
 
-async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncIterator[str]:
+async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncGenerator[str, None]:
     """Yield all text since `offset`, the first at once and the rest in frames, until the generation ends."""
     with live.watched() as changed, hub.pace.counted():
         if not live.is_written_here:
@@ -163,7 +168,9 @@ def _look(
         position = len(entry.text)
         generation = entry.generation.uuid if entry.generation else None
         if generation == cursor.generation and cursor.is_open and entry.is_open:
-            position = min(max(cursor.offset, 0), position)
+            # The page may be ahead of the journal, so what it says is taken as it is. If it says nonsense, it gets no text
+            # until the end, and then the message anew.
+            position = cursor.offset
             events.append(Resumed(entry, position))
         elif generation != cursor.generation or cursor.is_open:
             # Another generation went on with it, or it ended while the viewer was away.
@@ -183,7 +190,7 @@ def _read_entry(message_id: int) -> Entry | None:
 
 # --- Texts that another process writes ---
 
-_copying: dict[Hub, "asyncio.Task[None]"] = {}
+_copying: "weakref.WeakKeyDictionary[Hub, asyncio.Task[None]]" = weakref.WeakKeyDictionary()
 
 
 def _start_copying(hub: Hub) -> None:
@@ -191,7 +198,6 @@ def _start_copying(hub: Hub) -> None:
     if task is None or task.done():
         loop = asyncio.get_running_loop()
         _copying[hub] = loop.create_task(_copy(hub), context=contextvars.Context())
-        _copying[hub].add_done_callback(lambda _task: _copying.pop(hub, None))
 
 
 async def _copy(hub: Hub) -> None:

@@ -148,7 +148,11 @@ def reap(*, now: dt.datetime, lease: dt.timedelta) -> list[int]:
     conversations = []
     running = Generation.objects.filter(status=Generation.Status.RUNNING)
     for generation in running.filter(Q(heartbeat_at__lt=now - lease) | Q(owner__startswith=f"{_HOST}:")):
-        if generation.heartbeat_at and generation.heartbeat_at >= now - lease and not _is_dead(generation.owner):
+        if (
+            generation.heartbeat_at
+            and generation.heartbeat_at >= now - lease
+            and not _is_dead(generation.owner)
+        ):
             continue
         if _interrupt(generation, now=now):
             conversations.append(generation.conversation_id)

@@ -1,14 +1,22 @@
 """What is sent to a model for one generation."""
 
+from typing import Literal
+
 from django.conf import settings
 
 from conversations.llm.client import ChatRequest
-from conversations.models import Generation, Message
+from conversations.models import ChatModel, Generation, Message
 
 CONTINUE = (
     "Your last answer was cut off. Go on from exactly where it stops, in the same language and format, "
     "without repeating anything and without any remark."
 )
+
+
+def _parameter_name(model: ChatModel) -> Literal["max_tokens", "max_completion_tokens"]:
+    if model.max_tokens_parameter == ChatModel.MaxTokensParameter.MAX_COMPLETION_TOKENS:
+        return "max_completion_tokens"
+    return "max_tokens"
 
 
 def build_request(generation: Generation, *, answer: Message) -> ChatRequest:
@@ -28,6 +36,6 @@ def build_request(generation: Generation, *, answer: Message) -> ChatRequest:
         model=model.upstream_name,
         messages=messages,
         max_tokens=generation.max_tokens,
-        max_tokens_parameter=model.max_tokens_parameter,
+        max_tokens_parameter=_parameter_name(model),
         parameters=generation.parameters,
     )

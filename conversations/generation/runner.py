@@ -75,7 +75,11 @@ class Runner:
 
     async def run(self) -> None:
         """Work until drained, then close all upstream connections."""
-        loops = [self._spawn(self._claim_loop()), self._spawn(self._flush_loop()), self._spawn(self._reap_loop())]
+        loops = [
+            self._spawn(self._claim_loop()),
+            self._spawn(self._flush_loop()),
+            self._spawn(self._reap_loop()),
+        ]
         try:
             await asyncio.wait(loops)
             # The loops end when draining has begun; what still runs has been told to stop and is being finished.
@@ -124,7 +128,9 @@ class Runner:
         free = settings.GENERATION_CONCURRENCY - len(self._running)
         if free <= 0:
             return
-        for job in await database_sync_to_async(journal.claim)(owner=self.owner, limit=free, now=timezone.now()):
+        for job in await database_sync_to_async(journal.claim)(
+            owner=self.owner, limit=free, now=timezone.now()
+        ):
             live = self._hub.text_of(job.generation_id)
             live.is_written_here = True
             live.put(0, job.base)
@@ -262,7 +268,9 @@ class Runner:
         lease = dt.timedelta(seconds=settings.GENERATION_LEASE_SECONDS)
         while not self._draining.is_set():
             try:
-                for conversation_id in await database_sync_to_async(journal.reap)(now=timezone.now(), lease=lease):
+                for conversation_id in await database_sync_to_async(journal.reap)(
+                    now=timezone.now(), lease=lease
+                ):
                     doorbell.ring(conversation_id)
             except Exception:
                 logger.exception("Dead generations could not be looked for; it is tried again.")
@@ -275,7 +283,7 @@ def _finish(job: journal.Job, owner: str, outcome: journal.Outcome) -> None:
 
 def _with_usage(job: journal.Job, outcome: journal.Outcome) -> journal.Outcome:
     """Count the tokens where the service did not say them, and mark the count as estimated."""
-    if outcome.prompt_tokens is not None or outcome.error_code and not outcome.text:
+    if outcome.prompt_tokens is not None or (outcome.error_code and not outcome.text):
         return outcome
     model = job.request.model
     return replace(

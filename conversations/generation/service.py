@@ -5,9 +5,12 @@ import contextvars
 import logging
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from django.conf import settings
+
+from conversations.llm import tokens
 
 from . import broadcast
 from .live import current_hub
@@ -26,7 +29,11 @@ class Service:
         self._is_drained = False
         if self.runner is not None:
             self._spawn(self.runner.run())
-        self._broadcast = self._spawn(broadcast.Broadcast(current_hub()).run()) if broadcast.is_shared() else None
+        # The first count loads the vocabulary, for which nobody should have to wait.
+        self.loop.run_in_executor(None, partial(tokens.count, "", model=settings.CHAT_MODEL))
+        self._broadcast = (
+            self._spawn(broadcast.Broadcast(current_hub()).run()) if broadcast.is_shared() else None
+        )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = self.loop.create_task(coroutine, context=contextvars.Context())
@@ -70,9 +77,13 @@ def _drain_before_shutdown(service: Service) -> None:
     """Have Daphne wait for the runner: it would otherwise leave background tasks behind when it is told to end."""
     if "twisted.internet.reactor" not in sys.modules:
         return
-    from twisted.internet import defer, reactor
+    # Its stubs describe the module, and not the reactor that is installed under its name.
+    from twisted.internet import defer
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
 
     def drain() -> Any:
         return defer.Deferred.fromFuture(asyncio.ensure_future(service.drain()))
 
-    reactor.addSystemEventTrigger("before", "shutdown", drain)  # type: ignore[attr-defined]
+    reactor.addSystemEventTrigger("before", "shutdown", drain)

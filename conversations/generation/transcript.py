@@ -45,7 +45,9 @@ def read_journal(generation_ids: Sequence[int]) -> dict[int, str]:
     """Return what the journal holds of these generations, by their id."""
     texts = dict.fromkeys(generation_ids, "")
     if texts:
-        chunks = GenerationChunk.objects.filter(generation__in=generation_ids).order_by("generation_id", "offset")
+        chunks = GenerationChunk.objects.filter(generation__in=generation_ids).order_by(
+            "generation_id", "offset"
+        )
         for generation_id, text in chunks.values_list("generation_id", "text"):
             texts[generation_id] += text
     return texts

@@ -91,13 +91,18 @@ class Message(models.Model):
     parent = models.ForeignKey(
         "self", models.CASCADE, null=True, blank=True, related_name="children", verbose_name=_("parent")
     )
-    depth = models.PositiveIntegerField(_("depth"), help_text=_("Number of messages above this one in its branch."))
+    depth = models.PositiveIntegerField(
+        _("depth"), help_text=_("Number of messages above this one in its branch.")
+    )
     role = models.CharField(_("role"), max_length=16, choices=Role)
     author = models.ForeignKey(
         User, models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("author")
     )
     client_id = models.UUIDField(
-        _("client id"), null=True, blank=True, help_text=_("Made by the page, so that sending twice is one message.")
+        _("client id"),
+        null=True,
+        blank=True,
+        help_text=_("Made by the page, so that sending twice is one message."),
     )
     text = models.TextField(_("text"), blank=True)
     created_at = models.DateTimeField(_("created at"))
@@ -111,7 +116,8 @@ class Message(models.Model):
             models.CheckConstraint(name="message_role", condition=models.Q(role__in=["user", "assistant"])),
             models.CheckConstraint(
                 name="message_root_has_depth_0",
-                condition=models.Q(parent__isnull=True, depth=0) | models.Q(parent__isnull=False, depth__gt=0),
+                condition=models.Q(parent__isnull=True, depth=0)
+                | models.Q(parent__isnull=False, depth__gt=0),
             ),
             models.CheckConstraint(
                 name="message_of_a_user_has_an_author",

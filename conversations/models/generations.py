@@ -40,6 +40,9 @@ def validate_parameters(value: object) -> None:
                     _("%(name)s is a number from %(low)s to %(high)s."),
                     params={"name": name, "low": low, "high": high},
                 )
+        elif name == "return_progress":
+            if not isinstance(given, bool):
+                raise ValidationError(_("return_progress is true or false."))
         elif name == "seed":
             if isinstance(given, bool) or not isinstance(given, int):
                 raise ValidationError(_("seed is a whole number."))
@@ -52,7 +55,9 @@ def validate_parameters(value: object) -> None:
                 raise ValidationError(_("stop is a list of one to four texts."))
         elif name == "reasoning_effort":
             if given not in _REASONING_EFFORTS:
-                raise ValidationError(_("reasoning_effort is one of none, minimal, low, medium, high and xhigh."))
+                raise ValidationError(
+                    _("reasoning_effort is one of none, minimal, low, medium, high and xhigh.")
+                )
         else:
             raise ValidationError(_("Unknown parameter: %(name)s."), params={"name": name})
     if "temperature" in value and "top_p" in value:
@@ -80,14 +85,22 @@ class ChatModel(models.Model):
 
     slug = models.SlugField(_("slug"), max_length=100, unique=True)
     label = models.CharField(_("label"), max_length=100, help_text=_("The name that people see."))
-    note = models.CharField(_("note"), max_length=300, blank=True, help_text=_("One sentence that the page shows."))
+    note = models.CharField(
+        _("note"), max_length=300, blank=True, help_text=_("One sentence that the page shows.")
+    )
     provider = models.CharField(_("provider"), max_length=16, choices=Provider)
-    upstream_name = models.CharField(_("upstream name"), max_length=200, help_text=_("The name that is sent."))
+    upstream_name = models.CharField(
+        _("upstream name"), max_length=200, help_text=_("The name that is sent.")
+    )
     context_window = models.PositiveIntegerField(
-        _("context window"), validators=[MinValueValidator(256)], help_text=_("In tokens, prompt and answer together.")
+        _("context window"),
+        validators=[MinValueValidator(256)],
+        help_text=_("In tokens, prompt and answer together."),
     )
     max_output_tokens = models.PositiveIntegerField(
-        _("max. output tokens"), validators=[MinValueValidator(1)], help_text=_("The longest answer, in tokens.")
+        _("max. output tokens"),
+        validators=[MinValueValidator(1)],
+        help_text=_("The longest answer, in tokens."),
     )
     max_tokens_parameter = models.CharField(
         _("max. tokens parameter"),
@@ -111,7 +124,9 @@ class ChatModel(models.Model):
         verbose_name = _("model")
         verbose_name_plural = _("models")
         constraints = [
-            models.CheckConstraint(name="chatmodel_provider", condition=Q(provider__in=["openai", "embedded"])),
+            models.CheckConstraint(
+                name="chatmodel_provider", condition=Q(provider__in=["openai", "embedded"])
+            ),
             models.CheckConstraint(
                 name="chatmodel_max_tokens_parameter",
                 condition=Q(max_tokens_parameter__in=["max_tokens", "max_completion_tokens"]),
@@ -134,19 +149,40 @@ class ErrorCode(models.TextChoices):
 
     UNREACHABLE = "unreachable", _("The model's service can't be reached. Try again in a moment.")
     TIMEOUT = "timeout", _("The model took too long to answer. Try again.")
-    UNAUTHORIZED = "unauthorized", _("The model's service refused this site's key. Please tell the administrator.")
-    NOT_FOUND = "not_found", _("The model's service does not know this model. Choose another, or tell the administrator.")
+    UNAUTHORIZED = (
+        "unauthorized",
+        _("The model's service refused this site's key. Please tell the administrator."),
+    )
+    NOT_FOUND = (
+        "not_found",
+        _("The model's service does not know this model. Choose another, or tell the administrator."),
+    )
     BAD_REQUEST = "bad_request", _("The model's service refused the request. Please tell the administrator.")
     CONTEXT_LENGTH = "context_length", _("The conversation is too long for this model. Start a new one.")
-    CONTENT_FILTER = "content_filter", _("The model's service declined to answer this. Put it in other words.")
+    CONTENT_FILTER = (
+        "content_filter",
+        _("The model's service declined to answer this. Put it in other words."),
+    )
     RATE_LIMITED = "rate_limited", _("The model's service is busy. Try again in a moment.")
-    QUOTA = "quota", _("This site's allowance at the model's service is used up. Please tell the administrator.")
+    QUOTA = (
+        "quota",
+        _("This site's allowance at the model's service is used up. Please tell the administrator."),
+    )
     SERVER_ERROR = "server_error", _("The model's service had a fault. Try again.")
-    PROTOCOL = "protocol", _("The model's service sent something that is not an answer. Please tell the administrator.")
+    PROTOCOL = (
+        "protocol",
+        _("The model's service sent something that is not an answer. Please tell the administrator."),
+    )
     TOO_LARGE = "too_large", _("The answer grew larger than this site takes.")
     INTERRUPTED = "interrupted", _("The answer was cut off on its way.")
-    OVERLOADED = "overloaded", _("The model's service keeps failing and is left alone for some seconds. Try again soon.")
-    NO_MODEL = "no_model", _("The demo model could not be started on this machine. Please tell the administrator.")
+    OVERLOADED = (
+        "overloaded",
+        _("The model's service keeps failing and is left alone for some seconds. Try again soon."),
+    )
+    NO_MODEL = (
+        "no_model",
+        _("The demo model could not be started on this machine. Please tell the administrator."),
+    )
     INTERNAL = "internal", _("Something went wrong on this site. Try again.")
 
 
@@ -179,13 +215,19 @@ class Generation(models.Model):
     conversation = models.ForeignKey(
         Conversation, models.CASCADE, related_name="generations", verbose_name=_("conversation")
     )
-    message = models.ForeignKey(Message, models.CASCADE, related_name="generations", verbose_name=_("message"))
+    message = models.ForeignKey(
+        Message, models.CASCADE, related_name="generations", verbose_name=_("message")
+    )
     model = models.ForeignKey(ChatModel, models.PROTECT, related_name="+", verbose_name=_("model"))
     client_id = models.UUIDField(_("client id"))
-    max_tokens = models.PositiveIntegerField(_("max. tokens"), help_text=_("The cap that was asked for, in tokens."))
+    max_tokens = models.PositiveIntegerField(
+        _("max. tokens"), help_text=_("The cap that was asked for, in tokens.")
+    )
     parameters = models.JSONField(_("parameters"), default=dict, blank=True)
     offset = models.PositiveIntegerField(
-        _("offset"), default=0, help_text=_("Where in the message's text this generation begins, in characters.")
+        _("offset"),
+        default=0,
+        help_text=_("Where in the message's text this generation begins, in characters."),
     )
 
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.QUEUED)
@@ -193,7 +235,9 @@ class Generation(models.Model):
     error_code = models.CharField(_("error"), max_length=32, choices=ErrorCode, blank=True)
     retry_at = models.DateTimeField(_("retry at"), null=True, blank=True)
     trimmed_messages = models.PositiveIntegerField(
-        _("trimmed messages"), default=0, help_text=_("Older messages that no longer fitted and were not sent.")
+        _("trimmed messages"),
+        default=0,
+        help_text=_("Older messages that no longer fitted and were not sent."),
     )
     prompt_tokens = models.PositiveIntegerField(_("prompt tokens"), null=True, blank=True)
     completion_tokens = models.PositiveIntegerField(_("completion tokens"), null=True, blank=True)
@@ -228,7 +272,8 @@ class Generation(models.Model):
             ),
             models.CheckConstraint(
                 name="generation_running_has_a_runner",
-                condition=~Q(status="running") | (~Q(owner="") & Q(started_at__isnull=False, heartbeat_at__isnull=False)),
+                condition=~Q(status="running")
+                | (~Q(owner="") & Q(started_at__isnull=False, heartbeat_at__isnull=False)),
             ),
             models.CheckConstraint(
                 name="generation_failed_has_an_error", condition=~Q(status="failed") | ~Q(error_code="")
@@ -255,7 +300,9 @@ class GenerationChunk(models.Model):
     generation = models.ForeignKey(
         Generation, models.CASCADE, related_name="chunks", verbose_name=_("generation")
     )
-    offset = models.PositiveIntegerField(_("offset"), help_text=_("Place in the message's text, in characters."))
+    offset = models.PositiveIntegerField(
+        _("offset"), help_text=_("Place in the message's text, in characters.")
+    )
     text = models.TextField(_("text"))
 
     class Meta:

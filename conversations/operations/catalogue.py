@@ -91,7 +91,11 @@ def _add_configured(name: str) -> ChatModel:
             ((window, output) for prefix, window, output in _OPENAI_WINDOWS if name.startswith(prefix)),
             _CAUTIOUS_WINDOW,
         )
-    existing = ChatModel.objects.filter(provider=ChatModel.Provider.OPENAI, upstream_name=name).order_by("pk").first()
+    existing = (
+        ChatModel.objects.filter(provider=ChatModel.Provider.OPENAI, upstream_name=name)
+        .order_by("pk")
+        .first()
+    )
     if existing is not None:
         return existing
     return ChatModel.objects.create(
@@ -111,7 +115,9 @@ def _add_configured(name: str) -> ChatModel:
 
 def _free_slug(name: str) -> str:
     """Return a slug for a name such as "org/Model:tag" that no entry has yet."""
-    base = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name.lower())[:90].strip("-")
+    base = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name.lower())[:90].strip(
+        "-"
+    )
     base = base or "model"
     slug, number = base, 2
     while ChatModel.objects.filter(slug=slug).exists():

@@ -64,7 +64,7 @@ def start_turn(
     author = _lock_author(user)
     sent = Message.objects.filter(author=author, client_id=client_id).select_related("conversation").first()
     if sent is not None:
-        return _turn_already_taken(sent)
+        return _turn_already_taken(sent, client_id)
     _check_rate(author, now=now)
     place = _lock_conversation(author, conversation) if conversation else None
     if place is not None and place.generations.active().exists():
@@ -161,7 +161,11 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
 
 def can_continue(generation: Generation) -> bool:
     """Whether the person may ask for more after this generation: it ended, but not of its own accord."""
-    if generation.status in {Generation.Status.STOPPED, Generation.Status.INTERRUPTED, Generation.Status.FAILED}:
+    if generation.status in {
+        Generation.Status.STOPPED,
+        Generation.Status.INTERRUPTED,
+        Generation.Status.FAILED,
+    }:
         return True
     return generation.status == Generation.Status.COMPLETE and generation.finish_reason == "length"
 
@@ -210,8 +214,8 @@ def _lock_conversation(author: User, public_id: uuid.UUID) -> Conversation:
     return found
 
 
-def _turn_already_taken(sent: Message) -> Turn:
-    generation = sent.conversation.generations.get(client_id=sent.client_id)
+def _turn_already_taken(sent: Message, client_id: uuid.UUID) -> Turn:
+    generation = sent.conversation.generations.get(message__parent=sent, client_id=client_id)
     return Turn(sent.conversation, generation, False)
 
 
@@ -272,7 +276,12 @@ def _count(text: str, *, model: ChatModel) -> int:
 
 
 def _trim(
-    place: Conversation | None, *, newest: list[tuple[str, int]], model: ChatModel, max_tokens: int, reserve: int = 0
+    place: Conversation | None,
+    *,
+    newest: list[tuple[str, int]],
+    model: ChatModel,
+    max_tokens: int,
+    reserve: int = 0,
 ) -> int:
     """Return how many of the oldest messages of the conversation are not sent.
 
@@ -289,7 +298,9 @@ def _trim(
         fitting = limits.count_fitting(itertools.chain(newest, _sizes(earlier, model=model)), room=room)
     except limits.WindowExceeded as error:
         raise TurnRefused(
-            _("This is too long for the model: about %(actual)d tokens, and it has room for %(limit)d. Shorten it.")
+            _(
+                "This is too long for the model: about %(actual)d tokens, and it has room for %(limit)d. Shorten it."
+            )
             % {"actual": error.actual, "limit": error.limit}
         ) from error
     in_branch = place.head.depth + 1 if place and place.head else 0

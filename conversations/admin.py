@@ -1,0 +1,216 @@
+"""Django admin: what staff see of users, conversations and answers. What was said and generated is read-only evidence."""
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from .models import ChatModel, Conversation, Generation, GenerationChunk, Message, User
+
+EXCERPT_LENGTH = 80
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Evidence: it can be looked at by those with the permission, and changed by nobody."""
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [field.name for field in self.opts.fields if field.name not in {"id", *(self.exclude or ())}]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        # Named, so that those are shown too which no form could edit, such as the public id.
+        return self.get_fields(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class EvidenceInline(admin.TabularInline):  # type: ignore[type-arg]
+    """Rows of evidence on the page of what they belong to."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
+    """Accounts."""
+
+    list_display = (
+        "username",
+        "email",
+        "is_active",
+        "is_staff",
+        "date_joined",
+        "last_login",
+        "conversation_count",
+    )
+    list_filter = ("is_active", "is_staff", "is_superuser", "groups", "date_joined")
+    search_fields = ("username", "email", "first_name", "last_name", "uuid")
+    date_hierarchy = "date_joined"
+    readonly_fields = ("uuid", "last_login", "date_joined")
+    fieldsets = (*(DjangoUserAdmin.fieldsets or ()), (_("Public id"), {"fields": ("uuid",)}))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return cast(
+            QuerySet[User], super().get_queryset(request).annotate(_conversations=Count("conversations"))
+        )
+
+    @admin.display(description=_("conversations"), ordering="_conversations")
+    def conversation_count(self, user: Any) -> int:
+        return int(user._conversations)
+
+
+@admin.register(Conversation)
+class ConversationAdmin(ReadOnlyAdmin):
+    """Conversations, with the turns in them."""
+
+    list_display = ("uuid", "owner", "message_count", "last_activity_at", "created_at")
+    list_filter = ("last_activity_at", "created_at", ("archived_at", admin.EmptyFieldListFilter))
+    search_fields = ("uuid", "owner__username", "owner__email")
+    date_hierarchy = "created_at"
+    list_select_related = ("owner",)
+    exclude = ("head",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        return cast(
+            QuerySet[Conversation], super().get_queryset(request).annotate(_messages=Count("messages"))
+        )
+
+    @admin.display(description=_("messages"), ordering="_messages")
+    def message_count(self, conversation: Any) -> int:
+        return int(conversation._messages)
+
+
+class GenerationInline(EvidenceInline):
+    """The generations of a message."""
+
+    model = Generation
+    fields = readonly_fields = (
+        "uuid",
+        "model",
+        "status",
+        "finish_reason",
+        "error_code",
+        "prompt_tokens",
+        "completion_tokens",
+        "created_at",
+    )
+
+
+@admin.register(Message)
+class MessageAdmin(ReadOnlyAdmin):
+    """Single messages, with the generations that wrote them."""
+
+    list_display = ("uuid", "role", "excerpt", "conversation_link", "created_at")
+    list_filter = ("role", "created_at")
+    search_fields = ("uuid", "conversation__uuid", "conversation__owner__username")
+    date_hierarchy = "created_at"
+    list_select_related = ("conversation",)
+    inlines = (GenerationInline,)
+
+    @admin.display(description=_("text"))
+    def excerpt(self, message: Message) -> str:
+        return message.text if len(message.text) <= EXCERPT_LENGTH else message.text[:EXCERPT_LENGTH] + "…"
+
+    @admin.display(description=_("conversation"))
+    def conversation_link(self, message: Message) -> SafeString:
+        address = reverse("admin:conversations_conversation_change", args=[message.conversation_id])
+        return format_html('<a href="{}">{}</a>', address, message.conversation.uuid)
+
+
+@admin.register(Generation)
+class GenerationAdmin(ReadOnlyAdmin):
+    """Upstream calls: how each went, how long it took, and what it used."""
+
+    list_display = (
+        "uuid",
+        "status",
+        "model",
+        "finish_reason",
+        "error",
+        "prompt_tokens",
+        "completion_tokens",
+        "seconds_to_first_token",
+        "seconds",
+        "created_at",
+    )
+    list_filter = (
+        "status",
+        "finish_reason",
+        ("error_code", admin.AllValuesFieldListFilter),
+        "model",
+        "usage_is_estimated",
+        "created_at",
+    )
+    search_fields = ("uuid", "conversation__uuid", "message__uuid", "conversation__owner__username", "owner")
+    date_hierarchy = "created_at"
+    list_select_related = ("model",)
+
+    @admin.display(description=_("error"), ordering="error_code")
+    def error(self, generation: Generation) -> str:
+        # The code: its label is the whole sentence that people read.
+        return generation.error_code
+
+    @admin.display(description=_("to first token (s)"))
+    def seconds_to_first_token(self, generation: Generation) -> float | None:
+        if generation.started_at is None or generation.first_token_at is None:
+            return None
+        return round((generation.first_token_at - generation.started_at).total_seconds(), 2)
+
+    @admin.display(description=_("in all (s)"))
+    def seconds(self, generation: Generation) -> float | None:
+        if generation.started_at is None or generation.ended_at is None:
+            return None
+        return round((generation.ended_at - generation.started_at).total_seconds(), 2)
+
+
+@admin.register(GenerationChunk)
+class GenerationChunkAdmin(ReadOnlyAdmin):
+    """The journal of what is being written now; empty while nothing is."""
+
+    list_display = ("generation", "offset", "length")
+    list_select_related = ("generation",)
+    search_fields = ("generation__uuid",)
+    list_filter = ("generation__status",)
+
+    @admin.display(description=_("characters"))
+    def length(self, chunk: GenerationChunk) -> int:
+        return len(chunk.text)
+
+
+@admin.register(ChatModel)
+class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The catalogue."""
+
+    list_display = (
+        "label",
+        "slug",
+        "provider",
+        "upstream_name",
+        "context_window",
+        "max_output_tokens",
+        "enabled",
+        "is_default",
+    )
+    list_filter = ("provider", "enabled", "is_default")
+    search_fields = ("label", "slug", "upstream_name")
+    prepopulated_fields = {"slug": ("label",)}

@@ -1,0 +1,464 @@
+"""The socket of a page, through the whole ASGI application: who gets in, what is refused, and what arrives."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+from channels.db import database_sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.conf import LazySettings
+from django.test import Client
+
+from chatsite.asgi import application
+from conversations.consumers import ChatConsumer
+from conversations.generation.service import Service
+from conversations.models import ChatModel, Conversation, Generation, Message, User
+from tests.fakes import RunningUpstream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# One of those that ALLOWED_HOSTS always has.
+HOST = "localhost"
+
+
+class Page:
+    """A page's end of the socket."""
+
+    def __init__(self, client: Client | None, *, origin: str = f"http://{HOST}", host: str = HOST) -> None:
+        headers = [(b"host", host.encode())]
+        if origin:
+            headers.append((b"origin", origin.encode()))
+        if client is not None:
+            cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+            headers.append((b"cookie", cookies.encode()))
+        self.socket = WebsocketCommunicator(application, "/ws/chat/", headers=headers)
+
+    async def open(self) -> bool:
+        connected, _ = await self.socket.connect()
+        return bool(connected)
+
+    async def send(self, **frame: Any) -> None:
+        await self.socket.send_to(text_data=json.dumps(frame))
+
+    async def say(self, text: str, place: Conversation | None = None, **values: Any) -> uuid.UUID:
+        client_id = uuid.uuid4()
+        frame = {"action": "send", "conversation": str(place.uuid) if place else "", "text": text}
+        await self.send(**{**frame, "client_id": str(client_id), **values})
+        return client_id
+
+    async def attach(self, conversation: Conversation | str, **cursor: Any) -> None:
+        place = conversation if isinstance(conversation, str) else str(conversation.uuid)
+        await self.send(action="attach", conversation=place, **cursor)
+
+    async def frame(self, seconds: float = 5) -> str:
+        return str(await self.socket.receive_from(timeout=seconds))
+
+    async def until(self, pattern: str) -> str:
+        """Return all frames up to and with the one in which this is found."""
+        frames = ""
+        while not re.search(pattern, frames):
+            frames += await self.frame()
+        return frames
+
+    async def closed(self) -> int:
+        """Wait for the close and return its code; frames before it are passed over."""
+        while True:
+            message = await self.socket.receive_output(timeout=10)
+            if message["type"] == "websocket.close":
+                return int(message.get("code", 1000))
+
+    async def close(self) -> None:
+        await self.socket.disconnect()
+
+
+@pytest.fixture(autouse=True)
+def _no_socket_of_another_test() -> Iterator[None]:
+    yield
+    ChatConsumer._open.clear()
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+async def tab(alice: User, model: ChatModel, service: Service) -> AsyncIterator[Page]:
+    opened = Page(await database_sync_to_async(signed_in)(alice))
+    assert await opened.open()
+    yield opened
+    await opened.close()
+
+
+def reason_in(frame: str) -> str:
+    found = re.search(r'<hx-partial hx-target="#composer-error"[^>]*><span[^>]*>(.*?)</span>', frame)
+    assert found, frame
+    return unescape(found.group(1))
+
+
+# --- Who gets in ---
+
+
+async def test_a_stranger_is_told_to_log_in(alice: User) -> None:
+    page = Page(None)
+    assert await page.open()
+    assert await page.closed() == 4401
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "null", "http://evil.example", f"http://{HOST}:81", f"http://{HOST}.evil.example"]
+)
+async def test_a_page_of_another_origin_is_refused(alice: User, origin: str) -> None:
+    page = Page(await database_sync_to_async(signed_in)(alice), origin=origin)
+    assert not await page.open()
+
+
+async def test_a_foreign_host_is_refused(alice: User) -> None:
+    page = Page(
+        await database_sync_to_async(signed_in)(alice), origin="http://evil.example", host="evil.example"
+    )
+    assert not await page.open()
+
+
+async def test_one_person_has_only_so_many_sockets(tab: Page, alice: User, settings: LazySettings) -> None:
+    settings.CHAT_SOCKETS_PER_USER = 2
+    client = await database_sync_to_async(signed_in)(alice)
+    second, third = Page(client), Page(client)
+    await second.open()
+    await third.open()
+    assert await third.closed() == 4429
+    await second.close()
+    again = Page(client)
+    await again.open()
+    await again.say("Hello")
+    await again.until("#location")
+    await again.close()
+
+
+@pytest.mark.parametrize("event", ["logout", "deactivation", "password"])
+async def test_a_socket_closes_soon_after_its_right_ends(tab: Page, alice: User, event: str) -> None:
+    def end() -> None:
+        if event == "logout":
+            from django.contrib.sessions.models import Session
+
+            Session.objects.all().delete()
+        elif event == "deactivation":
+            User.objects.filter(pk=alice.pk).update(is_active=False)
+        else:
+            alice.set_password("another long password")
+            alice.save()
+
+    await database_sync_to_async(end)()
+    assert await tab.closed() == 4401
+
+
+# --- What is said ---
+
+
+async def test_a_first_message_makes_a_conversation_and_brings_the_answer(
+    tab: Page, upstream: RunningUpstream
+) -> None:
+    upstream.answer_with("Hello, ", "**Alice**.")
+    client_id = await tab.say("Who am <b>I</b>?")
+    frames = await tab.until(r"The answer is complete")
+
+    conversation = await Conversation.objects.aget()
+    answer = await conversation.messages.aget(role="assistant")
+    assert f'data-client-id="{client_id}"' in frames
+    assert "Who am &lt;b&gt;I&lt;/b&gt;?" in frames
+    assert "<b>I" not in frames
+    assert f'data-url="/c/{conversation.uuid}/"' in frames
+    assert "<strong>Alice</strong>" in frames
+    assert 'hx-target=".open" hx-swap="delete"' in frames
+    assert f'name="message" value="{answer.uuid}"' in frames
+    assert answer.text == "Hello, **Alice**."
+
+
+async def test_the_second_message_goes_to_the_same_place(tab: Page, upstream: RunningUpstream) -> None:
+    await tab.say("One")
+    await tab.until("The answer is complete")
+    conversation = await Conversation.objects.aget()
+    await tab.say("Two", conversation)
+    frames = await tab.until("The answer is complete")
+    assert "#location" not in frames
+    assert await conversation.messages.acount() == 4
+
+
+async def test_another_tab_sees_it_too(tab: Page, alice: User, upstream: RunningUpstream) -> None:
+    await tab.say("One")
+    await tab.until("The answer is complete")
+    conversation = await Conversation.objects.aget()
+    last = await conversation.messages.alast()
+    other = Page(await database_sync_to_async(signed_in)(alice))
+    await other.open()
+    generation = await Generation.objects.aget()
+    assert last is not None
+    await other.attach(conversation, message=str(last.uuid), generation=str(generation.uuid), offset=999)
+    upstream.answer_with("Seen ", "in both.")
+    await tab.say("Two", conversation)
+    frames = await other.until("The answer is complete")
+    assert "Two" in frames
+    assert "in both." in frames
+    await other.close()
+
+
+async def test_stop_from_another_tab(tab: Page, alice: User, upstream: RunningUpstream) -> None:
+    upstream.answer_with("Begun ", upstream.hold(), "never said")
+    await tab.say("Go")
+    await tab.until("Begun")
+    answer = await Message.objects.aget(role="assistant")
+    other = Page(await database_sync_to_async(signed_in)(alice))
+    await other.open()
+    await other.send(action="stop", message=str(answer.uuid))
+    await tab.until("The answer was stopped")
+    await answer.arefresh_from_db()
+    assert answer.text == "Begun "
+    await asyncio.to_thread(upstream.wait_for_disconnect)
+    await other.close()
+
+
+async def test_the_stream_resumes_at_the_cursor(tab: Page, alice: User, upstream: RunningUpstream) -> None:
+    first = "First paragraph.\n\n"
+    upstream.answer_with(first, "Second", upstream.hold(), " goes on.")
+    await tab.say("Go")
+    frames = await tab.until("Second")
+    generation = await Generation.objects.select_related("message", "conversation").aget()
+    assert f'name="offset" value="{len(first)}"' in frames
+    await tab.close()
+
+    again = Page(await database_sync_to_async(signed_in)(alice))
+    await again.open()
+    await again.attach(
+        generation.conversation,
+        message=str(generation.message.uuid),
+        generation=str(generation.uuid),
+        offset=len(first),
+        open="1",
+    )
+    assert (
+        await again.frame()
+        == '<hx-partial hx-target=".open" hx-swap="innerHTML"><p>Second</p>\n</hx-partial>'
+    )
+    upstream.release()
+    frames = await again.until("The answer is complete")
+    assert "goes on." in frames
+    assert "First paragraph" in frames.split(".done:has(+.open)")[-1]
+    await again.close()
+
+
+@pytest.mark.parametrize("offset", [-1, 10**6, "x", 2**40])
+async def test_a_cursor_that_is_nonsense_harms_nobody(
+    tab: Page, alice: User, upstream: RunningUpstream, offset: Any
+) -> None:
+    upstream.answer_with("Text", upstream.hold(), " goes on.")
+    await tab.say("Go")
+    await tab.until("Text")
+    generation = await Generation.objects.select_related("message", "conversation").aget()
+    await tab.attach(
+        generation.conversation,
+        message=str(generation.message.uuid),
+        generation=str(generation.uuid),
+        offset=offset,
+        open="1",
+    )
+    upstream.release()
+    frames = await tab.until("The answer is complete|does not understand")
+    if "complete" not in frames:
+        await tab.until("The answer is complete")
+
+
+async def test_continue_shows_the_message_anew(tab: Page, upstream: RunningUpstream) -> None:
+    upstream.respond_with("cut")
+    await tab.say("Go")
+    frames = await tab.until("The answer was interrupted")
+    answer = await Message.objects.aget(role="assistant")
+    assert 'name="action" value="continue"' in frames
+    upstream.answer_with("and ends.")
+    await tab.send(action="continue", message=str(answer.uuid), client_id=str(uuid.uuid4()))
+    frames = await tab.until("The answer is complete")
+    assert f'hx-target="#m-{answer.uuid}" hx-swap="outerHTML"' in frames
+    await answer.arefresh_from_db()
+    assert answer.text == "This answer begins well, and ends."
+
+
+async def test_an_error_is_readable_and_nothing_of_the_service_is_shown(
+    tab: Page, upstream: RunningUpstream
+) -> None:
+    upstream.fault = "unauthorized"
+    await tab.say("My secret prompt")
+    frames = await tab.until('hx-target="#announce".*failed')
+    assert "refused this site's key" in unescape(frames)
+    assert "Incorrect API key" not in frames
+    assert "Try again" in frames
+
+
+async def test_a_deleted_conversation_is_said(tab: Page, upstream: RunningUpstream) -> None:
+    await tab.say("Go")
+    await tab.until("The answer is complete")
+    conversation = await Conversation.objects.aget()
+    pk = conversation.pk
+    await conversation.adelete()
+    from conversations.generation import doorbell
+
+    doorbell.ring(pk)
+    assert "deleted" in reason_in(await tab.until("#composer-error"))
+
+
+# --- What is refused ---
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        ("nonsense", "does not understand"),
+        ("[]", "does not understand"),
+        ('"send"', "does not understand"),
+        ("{}", "does not understand"),
+        ('{"action": "fly"}', "does not understand"),
+        ('{"action": ["send"]}', "does not understand"),
+        ('{"action": "send"}', "does not understand|nothing to send"),
+        ('{"action": "send", "text": {"a": 1}}', "does not understand"),
+        ('{"action": "send", "text": ["a"]}', "does not understand"),
+        ('{"action": "stop"}', "does not understand"),
+        ('{"action": "stop", "message": "1"}', "does not understand"),
+        ("[" * 10_000, "does not understand"),
+        ('{"action": "ack", "received": -1}', "does not understand"),
+        ('{"action": "send", "text": "\\ud800"}', "does not understand"),
+    ],
+)
+async def test_frames_that_make_no_sense(tab: Page, frame: str, reason: str) -> None:
+    await tab.socket.send_to(text_data=frame)
+    assert re.search(reason, reason_in(await tab.frame()))
+    assert not await Message.objects.aexists()
+
+
+async def test_binary_frames(tab: Page) -> None:
+    await tab.socket.send_to(bytes_data=b"\x00")
+    assert "text only" in reason_in(await tab.frame())
+
+
+async def test_a_frame_that_is_too_large_says_so_and_closes(tab: Page) -> None:
+    await tab.say("x" * 1_000_000)
+    assert "too long" in reason_in(await tab.frame())
+    assert await tab.closed() == 1009
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"text": ""}, "nothing to send"),
+        ({"text": " \n\t "}, "nothing to send"),
+        ({"text": "a\x00b"}, "NUL"),
+        ({"text": "x" * 16_001}, "16001 characters|16,001 characters"),
+        ({"model": "gpt-nobody"}, "not offered"),
+        ({"max_tokens": -1}, "at least one token"),
+        ({"max_tokens": 0}, "at least one token"),
+        ({"max_tokens": 1e9}, "at most"),
+        ({"max_tokens": "1e9"}, "whole number"),
+        ({"max_tokens": 1.5}, "whole number"),
+        ({"max_tokens": "NaN"}, "whole number"),
+        ({"max_tokens": 10**30}, "at most|less than|whole number"),
+        ({"conversation": str(uuid.uuid4())}, "not there, or not yours"),
+        ({"conversation": "1"}, "does not understand"),
+        ({"client_id": "1"}, "does not understand"),
+    ],
+)
+async def test_messages_that_are_refused(tab: Page, values: dict[str, Any], reason: str) -> None:
+    await tab.say(**{"text": "Hello", **values})
+    assert re.search(reason, reason_in(await tab.frame()))
+    assert not await Message.objects.aexists()
+
+
+async def test_a_number_in_a_text_is_a_number(tab: Page, upstream: RunningUpstream) -> None:
+    await tab.say("Hello", max_tokens="12")
+    await tab.until("The answer is complete|Cut off")
+    assert upstream.requests[0].body["max_tokens"] == 12
+
+
+async def test_half_characters_are_mended(tab: Page, upstream: RunningUpstream) -> None:
+    await tab.say("a\r\nb\u2028")
+    await tab.until("The answer is complete")
+    message = await Message.objects.aget(role="user")
+    assert message.text == "a\nb\u2028"
+
+
+async def test_charlie_gets_nothing_over_the_socket(
+    tab: Page, alice: User, charlie: User, upstream: RunningUpstream
+) -> None:
+    upstream.answer_with("Alice's ", upstream.hold(), "secret")
+    await tab.say("Mine")
+    await tab.until("Alice")
+    conversation = await Conversation.objects.aget()
+    answer = await conversation.messages.aget(role="assistant")
+
+    thief = Page(await database_sync_to_async(signed_in)(charlie))
+    await thief.open()
+    for frame in (
+        {"action": "attach", "conversation": str(conversation.uuid), "message": "", "offset": 0},
+        {"action": "stop", "message": str(answer.uuid)},
+        {"action": "continue", "message": str(answer.uuid), "client_id": str(uuid.uuid4())},
+        {
+            "action": "send",
+            "conversation": str(conversation.uuid),
+            "client_id": str(uuid.uuid4()),
+            "text": "Hi",
+        },
+    ):
+        await thief.send(**frame)
+        assert "not there, or not yours" in reason_in(await thief.frame())
+    await thief.close()
+    assert await Generation.objects.filter(status="running", stop_requested_at=None).acount() == 1
+    assert await conversation.messages.acount() == 2
+    upstream.release()
+    await tab.until("The answer is complete")
+
+
+async def test_the_same_message_sent_again_is_answered_like_the_first(
+    tab: Page, upstream: RunningUpstream
+) -> None:
+    client_id = uuid.uuid4()
+    for _ in range(2):
+        await tab.send(action="send", conversation="", client_id=str(client_id), text="Once")
+    await tab.until("The answer is complete")
+    assert await Message.objects.acount() == 2
+    assert len(upstream.requests) == 1
+
+
+async def test_a_reader_that_takes_nothing_in_gets_no_more_than_the_window(
+    tab: Page, upstream: RunningUpstream, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conversations import consumers
+
+    monkeypatch.setattr(consumers, "SLOW_READER_SECONDS", 0.2)
+    upstream.answer_with(*["word " * 200 + "\n\n"] * 1_500)
+    await tab.say("Go")
+    received = 0
+    while True:
+        message = await tab.socket.receive_output(timeout=10)
+        if message["type"] == "websocket.close":
+            assert message["code"] == 4408
+            break
+        received += len(message["text"])
+    assert consumers.WINDOW_BYTES < received < 4 * 1024 * 1024
+    # The answer itself is not harmed.
+    await asyncio.to_thread(upstream.requests[0].completed.wait, 10)
+    await service.drain()
+    assert await Generation.objects.filter(status="complete").aexists()
+
+
+async def test_a_reader_that_acknowledges_gets_everything(tab: Page, upstream: RunningUpstream) -> None:
+    upstream.answer_with(*["word " * 200 + "\n\n"] * 400)
+    await tab.say("Go")
+    received, frames = 0, ""
+    while "The answer is complete" not in frames:
+        frame = await tab.frame()
+        frames = frame
+        received += len(frame.encode())
+        await tab.send(action="ack", received=received)
+    assert received > 400_000
