@@ -1,0 +1,149 @@
+"use strict";
+
+/* The messages: the page follows an answer only while one reads along, earlier messages push nothing aside, and what one
+   copies is what was written. */
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const chat = byId("chat");
+  const thread = byId("thread");
+  const scroller = byId("scroller");
+  const jump = byId("jump");
+  const hasKeyboard = matchMedia("(hover: hover) and (pointer: fine)").matches;
+
+  // --- Following ---
+
+  const NEAR = 80; // pixels from the end that count as being there
+  let isFollowing = true;
+  let lastTop = 0;
+
+  const distance = () => scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
+
+  const follow = () => {
+    isFollowing = true;
+    jump.hidden = true;
+    scroller.scrollTop = scroller.scrollHeight;
+    lastTop = scroller.scrollTop;
+  };
+
+  scroller.addEventListener("scroll", () => {
+    const top = scroller.scrollTop;
+    const away = distance();
+    if (away <= 2) isFollowing = true;
+    else if (top < lastTop) isFollowing = false; // Up, however little: whoever does that wants to stay there.
+    else if (top > lastTop && away <= NEAR) isFollowing = true;
+    lastTop = top;
+    jump.hidden = isFollowing || away <= NEAR;
+  }, { passive: true });
+
+  jump.addEventListener("click", () => {
+    follow();
+    if (hasKeyboard) byId("text").focus({ preventScroll: true });
+  });
+
+  chat.addEventListener("chat:accepted", follow);
+
+  /** What scrolls sideways must be reachable by keyboard; what does not would only be one more stop. */
+  const makeScrollable = () => {
+    for (const box of thread.querySelectorAll(".code pre, .table")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  };
+
+  // The keyboard of a phone, a turned screen and a growing composer all change the room there is.
+  new ResizeObserver(() => {
+    if (isFollowing) follow();
+    makeScrollable();
+  }).observe(scroller);
+
+  // --- Changes ---
+
+  let earlier = null; // where the reader was when earlier messages were asked for
+  let wasBusy = Boolean(thread.querySelector(".open"));
+
+  thread.addEventListener("htmx:before:swap", (event) => {
+    if (event.target.id !== "earlier-link") return;
+    earlier = { distance: distance(), first: thread.querySelector(".message") };
+  });
+
+  /** The server writes times in the time zone of the site; the reader's is known here only. */
+  const localiseTimes = () => {
+    const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+    for (const time of thread.querySelectorAll("time:not([data-local])")) {
+      time.textContent = format.format(new Date(time.dateTime));
+      time.dataset.local = "";
+    }
+  };
+
+  const finish = () => {
+    localiseTimes();
+    makeScrollable();
+  };
+
+  const showEarlier = ({ distance: before, first }) => {
+    scroller.scrollTop = scroller.scrollHeight - scroller.clientHeight - before;
+    finish();
+    if (byId("earlier-link")) return; // htmx has moved the focus to the new link.
+    first.tabIndex = -1;
+    first.focus({ preventScroll: true });
+  };
+
+  const turnChanged = () => {
+    for (const message of thread.querySelectorAll("[aria-busy]")) {
+      if (!message.querySelector(".open")) message.removeAttribute("aria-busy");
+    }
+    finish();
+    // The button that had the focus may be gone.
+    const hasLostFocus = document.activeElement === document.body || !document.activeElement.checkVisibility();
+    if (hasKeyboard && hasLostFocus) byId("text").focus({ preventScroll: true });
+  };
+
+  new MutationObserver(() => {
+    if (earlier) {
+      showEarlier(earlier);
+      earlier = null;
+    } else if (isFollowing) {
+      follow();
+    } else {
+      jump.hidden = distance() <= NEAR;
+    }
+    const isBusy = Boolean(thread.querySelector(".open"));
+    if (isBusy !== wasBusy) turnChanged();
+    wasBusy = isBusy;
+  }).observe(thread, { childList: true, characterData: true, subtree: true });
+
+  // --- Copying ---
+
+  const copy = async (text) => {
+    // The clipboard's own interface exists on https only.
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "visually-hidden";
+    document.body.append(field);
+    field.select();
+    const isDone = document.execCommand("copy");
+    field.remove();
+    if (!isDone) throw new Error("The browser did not copy.");
+  };
+
+  thread.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const code = button.closest(".code")?.querySelector("pre");
+    const source = button.parentElement.querySelector("template[data-source]");
+    let word = chat.dataset.textCopied;
+    try {
+      await copy(code ? code.textContent.replace(/\n$/, "") : source.content.textContent);
+      button.classList.add("is-copied");
+      setTimeout(() => button.classList.remove("is-copied"), 2_000);
+    } catch {
+      word = chat.dataset.textNotCopied;
+    }
+    button.focus({ preventScroll: true });
+    byId("announce").textContent = word;
+  });
+
+  finish();
+  follow();
+})();
