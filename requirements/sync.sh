@@ -91,7 +91,11 @@ make_venv
 if ! is_current; then
   find_uv
   echo "Installing requirements/$wanted.txt into $(basename "$venv") …" >&2
-  # uv does not read pip's settings; a site's own mirror is often only known there.
+  # uv trusts its own list of authorities and does not read pip's settings. An organisation's authority is in the system's
+  # list, and its mirror is often known to pip only.
+  if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
+    export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
+  fi
   if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] && [ -n "${PIP_INDEX_URL:-}" ]; then
     export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
   fi

@@ -1,0 +1,50 @@
+"""The files of the project: their length, their imports, and copies of what others wrote."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.guards.project import PRODUCT, ROOT, files, name
+
+LONGEST = 500
+VENDORED = ("static/vendor", "conversations/llm/vocabulary")
+
+
+def test_no_file_is_too_long() -> None:
+    folders = (*PRODUCT, "tests", "benchmarks")
+    lengths = {
+        name(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in files(*folders, suffixes={".py", ".html", ".css", ".js"})
+        if "migrations" not in path.parts
+    }
+    assert len(lengths) > 50
+    assert not {file: length for file, length in lengths.items() if length > LONGEST}
+
+
+def test_imports_keep_to_the_rooms() -> None:
+    command = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run([command, "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("folder", VENDORED)
+def test_vendored_files_are_those_that_were_recorded(folder: str) -> None:
+    readme = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    vendored = [path for path in (ROOT / folder).iterdir() if path.is_file() and path.name != "README.md"]
+    assert vendored
+    for path in vendored:
+        recorded = [line for line in readme.splitlines() if line.startswith("|") and f"`{path.name}`" in line]
+        assert recorded, f"{name(path)} is not in the table of README.md beside it"
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in recorded[0], f"{name(path)} was changed"
+
+
+@pytest.mark.parametrize("folder", VENDORED)
+def test_every_recorded_file_is_there(folder: str) -> None:
+    readme = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    recorded = re.findall(r"^\| `([^`]+)`", readme, re.MULTILINE)
+    assert recorded
+    assert not [file for file in recorded if not (ROOT / folder / file).is_file()]

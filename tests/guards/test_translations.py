@@ -1,0 +1,75 @@
+"""Every language that the settings offer is complete."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polib
+import pytest
+from django.conf import settings
+from django.utils.translation import to_locale
+
+from tests.guards.project import ROOT
+
+LOCALES = [to_locale(code) for code, _name in settings.LANGUAGES if code != settings.LANGUAGE_CODE]
+Key = tuple[str | None, str, str]
+
+
+def catalogue(locale: str, suffix: str) -> Path:
+    path = ROOT / "locale" / locale / "LC_MESSAGES" / f"django.{suffix}"
+    assert path.is_file(), f"{path.relative_to(ROOT)} is missing"
+    return path
+
+
+def key(entry: polib.POEntry | polib.MOEntry) -> Key:
+    return entry.msgctxt or None, entry.msgid, entry.msgid_plural or ""
+
+
+def texts(entry: polib.POEntry | polib.MOEntry) -> list[str]:
+    return [text for _number, text in sorted(entry.msgstr_plural.items())] or [entry.msgstr]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_everything_is_translated(locale: str) -> None:
+    po = polib.pofile(str(catalogue(locale, "po")))
+    assert len(po) > 20
+    assert not [entry.msgid for entry in po.untranslated_entries()]
+    assert not [entry.msgid for entry in po.fuzzy_entries()]
+    assert not [entry.msgid for entry in po.obsolete_entries()]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_what_is_compiled_is_what_is_written(locale: str) -> None:
+    compiled = {key(entry): texts(entry) for entry in polib.mofile(str(catalogue(locale, "mo")))}
+    written = {key(entry): texts(entry) for entry in polib.pofile(str(catalogue(locale, "po")))}
+    assert compiled == written, "run: python manage.py compilemessages"
+
+
+@pytest.mark.skipif(
+    not shutil.which("xgettext"),
+    reason="gettext is not installed (on Debian and Ubuntu: apt install gettext)",
+)
+def test_no_text_is_missing_or_left_over(tmp_path: Path) -> None:
+    for folder in ("chatsite", "conversations", "templates", "locale"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.xz")
+        )
+    # Without settings the command works on the folder it is in, and leaves the project's own files alone.
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    languages = [f"--locale={locale}" for locale in LOCALES]
+    subprocess.run(
+        [sys.executable, "-m", "django", "makemessages", "--no-obsolete", *languages],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    for locale in LOCALES:
+        found = polib.pofile(str(tmp_path / catalogue(locale, "po").relative_to(ROOT)))
+        kept = polib.pofile(str(catalogue(locale, "po")))
+        assert {key(entry) for entry in found} == {key(entry) for entry in kept}, (
+            "run: python manage.py makemessages"
+        )
+        assert not [entry.msgid for entry in found.fuzzy_entries()]

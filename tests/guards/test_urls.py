@@ -1,0 +1,69 @@
+"""Whoever is not signed in reaches the few pages that are meant for them, and nothing else."""
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+OPEN = {"account_login", "account_signup", "account_inactive", "set_language", "healthz"}
+EXAMPLES = {
+    "app_label": "conversations",
+    "path:content_type_id": "1",
+    "id": "1",
+    "object_id": "1",
+    "path:object_id": "1",
+    "url": "nothing/",
+    "uuid:message_id": str(uuid.uuid4()),
+    "uuid:public_id": str(uuid.uuid4()),
+}
+
+
+def example(route: str) -> str:
+    """Return an address that fits the route, which is written in Django's way or as a regular expression."""
+    route = (
+        re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", route).replace("^", "").replace("$", "").replace("\\Z", "")
+    )
+    unknown = set(re.findall(r"<([\w:]+)>", route)) - set(EXAMPLES)
+    assert not unknown, f"{route}: give an example of {unknown}"
+    return re.sub(r"<([\w:]+)>", lambda found: EXAMPLES[found[1]], route)
+
+
+def addresses(patterns: list[URLPattern | URLResolver], before: str = "/") -> Iterator[tuple[str, str]]:
+    """Yield the name and an example of every address."""
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, before + example(str(pattern.pattern)))
+        else:
+            yield pattern.name or "", before + example(str(pattern.pattern))
+
+
+ADDRESSES = sorted(set(addresses(get_resolver().url_patterns)))
+CLOSED = [(name, address) for name, address in ADDRESSES if name not in OPEN]
+
+
+def test_the_walk_finds_the_pages() -> None:
+    names = {name for name, _address in ADDRESSES}
+    assert names > OPEN
+    assert {"chat", "conversation", "send", "index", "conversations_message_changelist"} <= names
+    # Each example leads to the pattern it was made from, so that what is asked below is what is meant.
+    assert {get_resolver().resolve(address).url_name or "" for name, address in ADDRESSES} >= names - {""}
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize(("name", "address"), CLOSED)
+def test_everything_else_needs_a_login(
+    client: Client, db: None, name: str, address: str, method: str
+) -> None:
+    response = getattr(client, method)(address, follow=True)
+    if response.redirect_chain:
+        # Django admin sends to its own login page first, and that one to the site's.
+        assert response.redirect_chain[-1][0].split("?")[0] == reverse("account_login")
+    else:
+        assert response.status_code in {401, 403, 404}
+
+
+def test_an_address_that_is_not_there_shows_nothing(client: Client, db: None) -> None:
+    assert client.get("/nothing/of/the/kind/").status_code == 404
