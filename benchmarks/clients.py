@@ -1,0 +1,165 @@
+"""The readers of a run: one websocket for each stream, all in this process, as little work as possible while they read.
+
+Reads a JSON object with the plan from a line of standard input, says `open` when all sockets are open, waits for
+another line, says `ended` after the last answer, waits for the end of its input, and prints what it saw as JSON.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvloop
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from benchmarks.stamps import ages
+
+_ACKNOWLEDGE_BYTES = 32 * 1024
+_END = b'hx-target=".open" hx-swap="delete"'
+_PARTIAL = re.compile(rb'<hx-partial hx-target="([^"]*)" hx-swap="([^"]*)">(.*?)</hx-partial>', re.DOTALL)
+_DONE_AT_FIRST = re.compile(rb'<div class="prose done"[^>]*>(.*?)</div>\s*<div class="prose open"', re.DOTALL)
+_CONVERSATION = re.compile(rb'id="composer-conversation" value="([^"]+)"')
+_HEADER_BYTES = ((126, 2), (65_536, 4))
+
+
+@dataclass
+class Turn:
+    """A message, and which frame came when after it was sent."""
+
+    prompt: str
+    sent: float = 0.0
+    frames: list[tuple[float, bytes]] = field(default_factory=list)
+    problem: str = "not sent"
+
+    def seen(self) -> dict[str, Any]:
+        """Return what the reader saw: times in seconds, sizes in bytes as on the wire."""
+        newest: list[float] = []
+        each: list[float] = []
+        first = last_sent = 0.0
+        for received, data in self.frames:
+            # A replaced block brings old words again. A tick is 0.25 ms, which is how exact a time can be.
+            fresh = [age for age in ages(data, received=received) if received - age > last_sent + 0.0003]
+            if fresh:
+                first = first or received - self.sent
+                newest.append(min(fresh))
+                each += fresh
+                last_sent = received - min(fresh)
+        return {
+            "prompt": self.prompt,
+            "problem": self.problem,
+            "first": first,
+            "newest": newest,
+            "each": each,
+            "frames": len(self.frames),
+            "bytes": sum(len(data) + _header_bytes(len(data)) for _received, data in self.frames),
+            "began": self.sent,
+            "ended": self.frames[-1][0] if self.frames else self.sent,
+            "done": hashlib.sha256(self._done()).hexdigest(),
+        }
+
+    def _done(self) -> bytes:
+        """Return the HTML of the finished blocks, put together as htmx does it."""
+        done = b""
+        for _received, data in self.frames:
+            for target, swap, content in _PARTIAL.findall(data):
+                if target == b"#thread":
+                    done = b"".join(_DONE_AT_FIRST.findall(content)[-1:])
+                elif target.startswith(b".done"):
+                    done = content if swap == b"innerHTML" else done + content
+        return done
+
+
+class Reader:
+    """A person with one page open, who reads an answer to its end and then sends the next message."""
+
+    def __init__(self, socket: ClientConnection, turns: list[Turn], *, is_at_site: bool) -> None:
+        self.socket = socket
+        self._turns = turns
+        self._is_at_site = is_at_site
+        self._conversation = ""
+        self._received = 0
+        self._acknowledged = 0
+
+    async def take_all_turns(self, *, seconds: float) -> None:
+        """Send all messages, one after another, and give each answer so many seconds."""
+        for turn in self._turns:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._take(turn)
+            except (ConnectionClosed, TimeoutError) as error:
+                turn.problem = f"{type(error).__name__} {error}"
+                return
+            turn.problem = ""
+
+    async def _take(self, turn: Turn) -> None:
+        turn.sent = time.monotonic()
+        await self.socket.send(self._frame(turn.prompt))
+        while True:
+            data = await self.socket.recv(decode=False)
+            turn.frames.append((time.monotonic(), data))
+            self._received += len(data)
+            if self._is_at_site:
+                if not self._conversation and (found := _CONVERSATION.search(data)):
+                    self._conversation = found[1].decode()
+                if self._received - self._acknowledged > _ACKNOWLEDGE_BYTES:
+                    self._acknowledged = self._received
+                    await self.socket.send(json.dumps({"action": "ack", "received": str(self._received)}))
+            if _END in data:
+                return
+
+    def _frame(self, prompt: str) -> str:
+        if not self._is_at_site:
+            return prompt
+        return json.dumps(
+            {
+                "action": "send",
+                "conversation": self._conversation,
+                "client_id": str(uuid.uuid4()),
+                "text": prompt,
+            }
+        )
+
+
+def _header_bytes(length: int) -> int:
+    return next((size for limit, size in _HEADER_BYTES if length < limit), 10)
+
+
+async def run(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Open all sockets, wait for the word, then begin the streams one after another over `ramp` seconds."""
+    readers, turns = [], []
+    for person in plan["people"]:
+        socket = await connect(
+            plan["url"],
+            additional_headers={"Cookie": person["cookie"]},
+            origin=plan["origin"],
+            compression=None,
+            ping_interval=None,
+            max_size=None,
+            max_queue=None,
+        )
+        own = [Turn(prompt) for prompt in person["prompts"]]
+        turns += own
+        readers.append(Reader(socket, own, is_at_site=plan["origin"] is not None))
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+    async def begin(number: int, reader: Reader) -> None:
+        await asyncio.sleep(plan["ramp"] * number / len(readers))
+        await reader.take_all_turns(seconds=plan["timeout"])
+
+    await asyncio.gather(*(begin(number, reader) for number, reader in enumerate(readers)))
+    print("ended", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    for reader in readers:
+        await reader.socket.close()
+    return [turn.seen() for turn in turns]
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(run(json.loads(sys.stdin.readline())))), flush=True)

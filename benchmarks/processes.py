@@ -1,0 +1,108 @@
+"""The processes of a run, and what they cost."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+_TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """A process that says on standard output how far it is, and ends when its standard input does."""
+
+    def __init__(
+        self, *arguments: str, environment: dict[str, str] | None = None, log: Path | None = None
+    ) -> None:
+        with (log or Path(os.devnull)).open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors if log else None,
+                text=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait(30)
+
+    def say(self, line: str) -> None:
+        """Send a line."""
+        print(line, file=self._pipe(self._process.stdin), flush=True)
+
+    def hear(self, beginning: str = "") -> str:
+        """Return the next line that begins so. Raises RuntimeError where the process ends before."""
+        for line in self._pipe(self._process.stdout):
+            if line.startswith(beginning):
+                return line.strip()
+        raise RuntimeError(f"{self._process.args!r} ended before it was ready.")
+
+    def hear_last(self) -> str:
+        """Close standard input and return the last line."""
+        output, _errors = self._process.communicate(timeout=120)
+        return output.strip().splitlines()[-1]
+
+    @staticmethod
+    def _pipe(pipe: IO[str] | None) -> IO[str]:
+        assert pipe is not None
+        return pipe
+
+    @property
+    def cpu_ms(self) -> float:
+        """User and system time of all threads so far, in milliseconds."""
+        # proc(5): the name in parentheses may hold spaces; utime and stime are fields 14 and 15.
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * _TICK_MS
+
+    @property
+    def memory_kb(self) -> int:
+        """Resident memory, in kB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+class MemoryPeak:
+    """The largest resident memory of a process, in kB, looked at ten times a second for the time of the block."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.kb = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.1):
+            self.kb = max(self.kb, self._process.memory_kb)
+
+
+def wait_until_quiet(process: Process) -> None:
+    """Return when the process has used next to no CPU for half a second, or after ten seconds."""
+    end = time.monotonic() + 10
+    before = process.cpu_ms
+    while time.monotonic() < end:
+        time.sleep(0.5)
+        now = process.cpu_ms
+        if now - before <= 2 * _TICK_MS:
+            return
+        before = now
