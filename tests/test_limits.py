@@ -30,7 +30,9 @@ def test_less_may_be_asked_for(requested: int | None, site_cap: int, model_cap: 
     assert limits.output_cap(requested, site_cap=site_cap, model_cap=model_cap) == expected
 
 
-@pytest.mark.parametrize(("requested", "site_cap", "model_cap"), [(51, 100, 50), (31, 30, 50), (10**9, 30, 50)])
+@pytest.mark.parametrize(
+    ("requested", "site_cap", "model_cap"), [(51, 100, 50), (31, 30, 50), (10**9, 30, 50)]
+)
 def test_more_may_not_be_asked_for(requested: int, site_cap: int, model_cap: int) -> None:
     with pytest.raises(limits.TooManyOutputTokens) as refused:
         limits.output_cap(requested, site_cap=site_cap, model_cap=model_cap)
@@ -52,7 +54,9 @@ def room_for(tokens: int) -> limits.Room:
         ([("user", 1), ("user", 1), ("assistant", 100), ("user", 1)], 50, 2),
     ],
 )
-def test_whole_turns_are_kept_from_the_newest_on(sizes: list[tuple[str, int]], room: int, expected: int) -> None:
+def test_whole_turns_are_kept_from_the_newest_on(
+    sizes: list[tuple[str, int]], room: int, expected: int
+) -> None:
     assert limits.count_fitting(iter(sizes), room=room_for(room)) == expected
 
 

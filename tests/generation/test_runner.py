@@ -296,7 +296,9 @@ LEASE = dt.timedelta(seconds=30)
         (f"{journal._HOST}:1:a", 1, False),
     ],
 )
-def test_dead_runners_are_reaped(alice: User, model: ChatModel, owner: str, age: int, is_reaped: bool) -> None:
+def test_dead_runners_are_reaped(
+    alice: User, model: ChatModel, owner: str, age: int, is_reaped: bool
+) -> None:
     now = timezone.now()
     generation = running(alice, owner=owner, heartbeat=now - dt.timedelta(seconds=age))
     reaped = journal.reap(now=now, lease=LEASE)

@@ -34,7 +34,11 @@ def test_a_first_message_begins_a_conversation(alice: User, model: ChatModel) ->
     assert turn.conversation.title == "What is a monad?"
     assert turn.conversation.owner == alice
     question, answer = turn.conversation.messages.order_by("depth")
-    assert (question.role, question.text, question.author) == ("user", "\n  What is a monad?  \nTell me.", alice)
+    assert (question.role, question.text, question.author) == (
+        "user",
+        "\n  What is a monad?  \nTell me.",
+        alice,
+    )
     assert (answer.role, answer.text, answer.parent) == ("assistant", "", question)
     assert turn.conversation.head == answer
     assert (turn.generation.status, turn.generation.message) == ("queued", answer)
@@ -152,7 +156,9 @@ def test_max_tokens_may_be_less_and_never_more(alice: User, model: ChatModel, se
         start(alice, max_tokens=501)
 
 
-@pytest.mark.parametrize(("setting", "reason"), [("CHAR", "11 characters"), ("TOKEN", "tokens, and at most 1 are")])
+@pytest.mark.parametrize(
+    ("setting", "reason"), [("CHAR", "11 characters"), ("TOKEN", "tokens, and at most 1 are")]
+)
 def test_the_length_of_the_input_is_capped(
     alice: User, model: ChatModel, settings: LazySettings, setting: str, reason: str
 ) -> None:
@@ -226,7 +232,9 @@ def test_a_complete_answer_is_not_continued(alice: User, model: ChatModel) -> No
     turn = start(alice)
     end(turn.generation, finish_reason="stop")
     with pytest.raises(turns.TurnRefused, match="can't be continued"):
-        turns.continue_answer(user=alice, message=turn.generation.message.uuid, client_id=uuid.uuid4(), now=NOW)
+        turns.continue_answer(
+            user=alice, message=turn.generation.message.uuid, client_id=uuid.uuid4(), now=NOW
+        )
 
 
 def test_a_waiting_generation_stops_at_once(alice: User, model: ChatModel) -> None:

@@ -1,0 +1,142 @@
+"""A real browser against the real site: Debian's Chromium, driven by Playwright, in a pytest process of its own."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+
+from tests.fakes import RunningUpstream, running_upstream
+from tests.site import ADMIN, PASSWORD, Site
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if CHROMIUM is None:
+        skip = pytest.mark.skip(reason="No Chromium is installed (Debian: apt-get install chromium).")
+        for item in items:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(
+        executable_path=CHROMIUM,
+        args=[
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ],
+    )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def _upstream() -> Iterator[RunningUpstream]:
+    with running_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def upstream(_upstream: RunningUpstream) -> Iterator[RunningUpstream]:
+    yield _upstream
+    _upstream.release()
+    _upstream.fault = ""
+    _upstream.rate = 0
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, _upstream: RunningUpstream) -> Iterator[Site]:
+    """One site for all tests of a run; each signs up somebody of its own where it matters."""
+    started = Site(
+        tmp_path_factory.mktemp("site") / "data",
+        OPENAI_BASE_URL=_upstream.base_url,
+        CHAT_SENDS_PER_MINUTE="1000",
+        LOGIN_RATE_LIMIT="1000/m/ip",
+        SIGNUP_RATE_LIMIT="1000/m/ip",
+    ).start()
+    yield started
+    started.web.end()
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What the browser complained about: it must be nothing."""
+    return []
+
+
+@pytest.fixture
+def new_context(browser: Browser, site: Site, problems: list[str]) -> Iterator[Callable[..., BrowserContext]]:
+    """Make browser contexts, whose pages complain to `problems`."""
+    contexts = []
+
+    def make(**options: Any) -> BrowserContext:
+        context = browser.new_context(base_url=site.address, **options)
+        context.set_default_timeout(15_000)
+        context.on("console", lambda m: problems.append(m.text) if m.type in {"error", "warning"} else None)
+        context.on("weberror", lambda e: problems.append(str(e.error)))
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+_count = 0
+
+
+@pytest.fixture
+def page(new_context: Callable[..., BrowserContext], site: Site, problems: list[str]) -> Iterator[Page]:
+    """A page of somebody who has just signed up. The browser must have nothing to complain about in the end."""
+    page = new_context(viewport={"width": 1280, "height": 800}).new_page()
+    sign_up(page)
+    yield page
+    assert problems == []
+
+
+def sign_up(page: Page) -> str:
+    global _count
+    _count += 1
+    name = f"person{_count}"
+    page.goto("/accounts/signup/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Password (again)").fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    page.wait_for_selector("#text")
+    return name
+
+
+def log_in(page: Page, name: str = ADMIN, path: str = "/accounts/login/") -> None:
+    page.goto(path)
+    page.locator("[name=login]").fill(name)
+    page.locator("[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def say(page: Page, text: str) -> None:
+    page.locator("#text").fill(text)
+    page.locator("#text").press("Enter")
+
+
+def wait_for_end(page: Page) -> None:
+    page.wait_for_selector("#thread .message--assistant")
+    page.wait_for_selector(".open", state="detached")
+
+
+def answer_in(page: Page) -> str:
+    return page.locator("#thread .message--assistant .done").last.inner_text()
+
+
+def query(site: Site, sql: str, *values: Any) -> list[Any]:
+    with closing(sqlite3.connect(Path(site.settings["DATA_DIR"]) / "chat.sqlite3")) as database:
+        return database.execute(sql, values).fetchall()

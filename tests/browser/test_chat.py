@@ -1,0 +1,296 @@
+"""The chat as a person has it in the browser."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
+
+from tests.browser.conftest import answer_in, query, say, wait_for_end
+from tests.fakes import RunningUpstream
+from tests.site import Site
+
+ANSWER = [
+    "# Title\n\n",
+    "A *first* para",
+    "graph.\n\n",
+    "- one\n- two\n\n",
+    "```python\nx = 1\n",
+    "```\n\n",
+    "The end.",
+]
+
+
+def test_a_first_message(page: Page, site: Site, upstream: RunningUpstream) -> None:
+    upstream.answer_with(*ANSWER)
+    say(page, "What is <b>this</b>?\nTell me.")
+    wait_for_end(page)
+    expect(page.locator(".message--user .message__text")).to_have_text("What is <b>this</b>?\nTell me.")
+    expect(page.locator(".done h1, .done h2, .done h3").first).to_have_text("Title")
+    expect(page.locator(".done pre code")).to_have_text("x = 1\n")
+    expect(page.locator("#text")).to_have_value("")
+    expect(page).to_have_url(re.compile(r"/c/[0-9a-f-]{36}/$"))
+    expect(page).to_have_title("What is <b>this</b>? · Chat")
+    expect(page.locator("#conversation-list [aria-current]")).to_have_text("What is <b>this</b>?")
+    live = page.locator("#thread").inner_html()
+    page.reload()
+    assert page.locator("#thread .done").inner_html() in live
+
+
+def test_what_streams_is_what_a_reload_shows(page: Page, upstream: RunningUpstream) -> None:
+    upstream.rate = 400
+    upstream.chars = 7
+    say(page, "A sample, please")
+    wait_for_end(page)
+    streamed = page.locator(".message--assistant .done").inner_html()
+    page.reload()
+    assert page.locator(".message--assistant .done").inner_html() == streamed
+    assert "fake upstream" in streamed
+
+
+@pytest.mark.parametrize("share", [10, 50, 99])
+def test_a_reload_in_mid_stream(page: Page, site: Site, upstream: RunningUpstream, share: int) -> None:
+    words = [f"word{number} " + ("\n\n" if number % 9 == 0 else "") for number in range(100)]
+    upstream.answer_with(*words[:share], upstream.hold(), *words[share:])
+    say(page, "Go")
+    expect(page.locator(".message--assistant")).to_contain_text(f"word{share - 1}")
+    page.reload()
+    expect(page.locator(".message--assistant")).to_contain_text(f"word{share - 1}")
+    upstream.release()
+    wait_for_end(page)
+    expected = "".join(words).split()
+    assert answer_in(page).split() == expected
+    [(text,)] = query(
+        site, "SELECT text FROM conversations_message WHERE role = 'assistant' ORDER BY id DESC LIMIT 1"
+    )
+    assert text == "".join(words)
+
+
+def test_stop_in_the_other_tab(page: Page, site: Site, upstream: RunningUpstream) -> None:
+    upstream.answer_with("Some text. ", upstream.hold(), "Never shown.")
+    say(page, "Go")
+    expect(page.locator(".open")).to_contain_text("Some text.")
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator(".open")).to_contain_text("Some text.")
+    other.get_by_role("button", name="Stop").click()
+    for tab in (page, other):
+        expect(tab.locator(".message--assistant .status")).to_contain_text("Stopped")
+        assert answer_in(tab) == "Some text."
+        expect(tab.get_by_role("button", name="Continue")).to_be_visible()
+    assert query(
+        site, "SELECT text FROM conversations_message WHERE role = 'assistant' ORDER BY id DESC LIMIT 1"
+    ) == [("Some text. ",)]
+
+
+def test_continue_in_the_same_message(page: Page, upstream: RunningUpstream) -> None:
+    upstream.respond_with("cut")
+    say(page, "Go")
+    wait_for_end(page)
+    upstream.answer_with("and ends.")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator(".message--assistant .done")).to_have_text("This answer begins well, and ends.")
+    expect(page.locator(".message--assistant")).to_have_count(1)
+
+
+def test_an_error_can_be_tried_again(page: Page, upstream: RunningUpstream) -> None:
+    upstream.respond_with("unauthorized")
+    say(page, "Go")
+    expect(page.locator(".message--assistant .status")).to_contain_text("refused this site's key")
+    upstream.answer_with("Better now.")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".message--assistant .done")).to_have_text("Better now.")
+
+
+def test_a_refused_message_stays_with_the_reason(page: Page, upstream: RunningUpstream) -> None:
+    page.get_by_role("button", name="Options").click()
+    page.locator("#max-tokens").evaluate(
+        "field => { field.removeAttribute('max'); field.value = '1000000000' }"
+    )
+    page.keyboard.press("Escape")
+    say(page, "Keep me")
+    expect(page.locator("#composer-error")).to_contain_text("at most")
+    expect(page.locator("#text")).to_have_value("Keep me")
+    expect(page.locator("#thread .message")).to_have_count(0)
+
+
+def test_an_over_long_message_is_not_sent(page: Page, upstream: RunningUpstream) -> None:
+    page.locator("#text").fill("x" * 16_001)
+    expect(page.locator("#composer-count")).to_contain_text("16,001")
+    page.locator("#text").press("Enter")
+    expect(page.locator("#thread .message")).to_have_count(0)
+    expect(page.locator("#text")).to_have_value("x" * 16_001)
+
+
+def test_the_draft_survives_a_reload(page: Page) -> None:
+    page.locator("#text").fill("Not yet sent")
+    page.reload()
+    expect(page.locator("#text")).to_have_value("Not yet sent")
+
+
+def test_shift_and_enter_breaks_the_line(page: Page) -> None:
+    page.locator("#text").press_sequentially("one")
+    page.locator("#text").press("Shift+Enter")
+    page.locator("#text").press_sequentially("two")
+    expect(page.locator("#text")).to_have_value("one\ntwo")
+    expect(page.locator("#thread .message")).to_have_count(0)
+
+
+def test_the_network_goes_and_comes_back(page: Page, upstream: RunningUpstream) -> None:
+    """The socket breaks in mid-stream; what comes meanwhile is there once it is open again, and nothing twice."""
+    sockets: list[WebSocketRoute] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket("**/ws/chat/", pass_on)
+    page.goto("/")
+    upstream.answer_with("Before.\n\nStill ", upstream.hold(), "there.\n\nAfter.")
+    say(page, "Go")
+    expect(page.locator(".open")).to_contain_text("Still")
+    sockets[-1].close(code=1011)
+    upstream.release()
+    wait_for_end(page)
+    assert answer_in(page).split() == ["Before.", "Still", "there.", "After."]
+    assert len(sockets) == 2
+
+
+def test_the_site_goes_and_comes_back(
+    page: Page, site: Site, upstream: RunningUpstream, problems: list[str]
+) -> None:
+    upstream.answer_with("Before the restart. ", upstream.hold(), "Never.")
+    say(page, "Go")
+    expect(page.locator(".open")).to_contain_text("Before the restart.")
+    assert site.web.end() == 0
+    page.locator("#text").fill("Typed meanwhile")
+    site.start()
+    expect(page.locator(".message--assistant .status")).to_contain_text("interrupted", timeout=20_000)
+    assert answer_in(page) == "Before the restart."
+    expect(page.locator("#text")).to_have_value("Typed meanwhile")
+    # The browser says that it could not connect for a while, as it should.
+    problems[:] = [text for text in problems if "ws:error" not in text and "WebSocket" not in text]
+
+
+def test_two_tabs_hold_the_same(page: Page, upstream: RunningUpstream) -> None:
+    upstream.answer_with("First.")
+    say(page, "One")
+    wait_for_end(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    upstream.answer_with(*ANSWER)
+    say(page, "Two")
+    expect(other.locator(".message--assistant")).to_have_count(2)
+    wait_for_end(page)
+    wait_for_end(other)
+    assert page.locator("#thread .done").last.inner_html() == other.locator("#thread .done").last.inner_html()
+
+
+def test_the_page_follows_only_a_reader_at_the_bottom(page: Page, upstream: RunningUpstream) -> None:
+    gate = upstream.hold()
+    upstream.answer_with("A paragraph.\n\n" * 60, gate, "More.\n\n" * 30)
+    say(page, "Go")
+    expect(page.locator(".message--assistant .done p")).to_have_count(59, timeout=5_000)
+    at_bottom = """() => {
+        const s = document.querySelector("#scroller");
+        return s.scrollHeight - s.scrollTop - s.clientHeight < 80;
+    }"""
+    page.wait_for_function(at_bottom)
+    page.locator("#scroller").evaluate("s => { s.scrollTop = 100 }")
+    expect(page.get_by_role("button", name="Jump to the latest")).to_be_visible()
+    upstream.release()
+    wait_for_end(page)
+    assert page.locator("#scroller").evaluate("s => s.scrollTop") == 100
+    page.get_by_role("button", name="Jump to the latest").click()
+    page.wait_for_function(at_bottom)
+
+
+def test_code_can_be_copied(page: Page, upstream: RunningUpstream) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    upstream.answer_with("```python\nprint('<hi>')\n```\n")
+    say(page, "Go")
+    wait_for_end(page)
+    page.locator(".code [data-copy]").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "print('<hi>')\n"
+
+
+HOSTILE = [
+    "<script>window.hacked = 1</script>",
+    '<img src=x onerror="window.hacked = 1">',
+    "[x](javascript:window.hacked=1)",
+    "![x](https://evil.example/pixel.png)",
+    '<hx-partial hx-target="#text" hx-swap="outerHTML">gone</hx-partial>',
+    '<a href="/" hx-get="/" hx-trigger="load">x</a>',
+    "</hx-partial><script>window.hacked = 1</script>",
+    "```\n</code></pre><script>window.hacked = 1</script>\n```",
+    '```"><script>window.hacked=1</script>\nx\n```',
+    "&lt;script&gt;window.hacked=1&lt;/script&gt;",
+]
+
+
+def test_what_is_hostile_stays_text(page: Page, upstream: RunningUpstream) -> None:
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    text = "\n\n".join(HOSTILE)
+    upstream.answer_with(*text)
+    say(page, text)
+    wait_for_end(page)
+    for _ in range(2):
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("#text").count() == 1
+        assert page.locator("#thread img, #thread script, #thread [hx-get]").count() == 0
+        page.reload()
+    assert not [url for url in requested if "evil.example" in url]
+
+
+def test_rename_and_delete(page: Page, upstream: RunningUpstream) -> None:
+    upstream.answer_with("Hi.")
+    say(page, "A first title")
+    wait_for_end(page)
+    page.get_by_role("button", name="Options for this conversation").click()
+    page.get_by_label("Title", exact=True).fill("Another title")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.locator("#title")).to_have_text("Another title")
+    page.get_by_role("button", name="Options for this conversation").click()
+    page.locator("#delete button").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/")
+    expect(page.locator("#conversation-list a")).to_have_count(0)
+
+
+def test_earlier_messages_can_be_shown(page: Page, upstream: RunningUpstream) -> None:
+    upstream.chars, upstream.length = 20, 3
+    for number in range(22):
+        say(page, f"Message number {number}")
+        expect(page.locator(".message--assistant")).to_have_count(number + 1)
+        wait_for_end(page)
+    page.reload()
+    expect(page.locator(".message")).to_have_count(40)
+    page.get_by_role("link", name="Show earlier messages").click()
+    expect(page.locator(".message")).to_have_count(44)
+    expect(page.locator(".message").first).to_contain_text("Message number 0")
+    upstream.length = None
+
+
+def test_log_out_in_another_tab(page: Page, upstream: RunningUpstream) -> None:
+    other = page.context.new_page()
+    other.goto("/accounts/logout/")
+    other.get_by_role("button", name="Log out").click()
+    expect(page.locator("#connection")).to_contain_text("signed out", timeout=10_000)
+
+
+def test_without_script(
+    new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
+) -> None:
+    page = new_context(java_script_enabled=False).new_page()
+    from tests.browser.conftest import log_in
+
+    log_in(page)
+    upstream.answer_with("Plain, but it works.")
+    page.locator("#text").fill("Without script")
+    page.get_by_role("button", name="Send").click()
+    for _ in range(20):
+        if "it works" in page.content():
+            break
+        page.reload()
+    expect(page.locator(".message--assistant")).to_contain_text("Plain, but it works.")

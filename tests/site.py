@@ -1,0 +1,186 @@
+"""The real site in processes of its own, as `./run` starts it, for tests of what only real processes show."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+ROOT = Path(__file__).resolve().parent.parent
+ADMIN = "admin"
+PASSWORD = "correct horse battery"
+
+
+def wait_until(is_so: Callable[[], Any], *, seconds: float = 20, what: str = "it") -> Any:
+    """Look until something is so, and return it. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while True:
+        found = is_so()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise TimeoutError(f"Waited {seconds} s for {what}.")
+        time.sleep(0.01)
+
+
+class Process:
+    """One `manage.py` process, whose output is read line by line."""
+
+    def __init__(self, *arguments: str, env: dict[str, str]) -> None:
+        # Nothing of the environment of the tests themselves, but what a process needs to run.
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        self.popen = subprocess.Popen(
+            [sys.executable, "-u", "manage.py", *arguments],
+            cwd=ROOT,
+            env={**kept, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            self.lines.append(line)
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def wait_for(self, pattern: str, *, seconds: float = 60) -> re.Match[str]:
+        """Return the first match in the output. Raises TimeoutError, or RuntimeError where the process ended."""
+
+        def found() -> re.Match[str] | None:
+            match = re.search(pattern, self.output)
+            if match is None and self.popen.poll() is not None:
+                self._reader.join(5)
+                match = re.search(pattern, self.output)
+                if match is None:
+                    raise RuntimeError(f"The process ended:\n{self.output}")
+            return match
+
+        try:
+            return wait_until(found, seconds=seconds, what=pattern)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.output}") from error
+
+    def end(self, number: int = signal.SIGTERM, *, seconds: float = 20) -> int:
+        """Send a signal, and return the exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+        code = self.popen.wait(seconds)
+        self._reader.join(5)
+        assert self.popen.stdout is not None
+        self.popen.stdout.close()
+        return code
+
+
+class Site:
+    """A web process with its data folder. Settings are the environment variables of the README."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.settings = {
+            "DATA_DIR": str(data_dir),
+            "PORT": "0",
+            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+            # A service that nobody asks, for tests that need none.
+            "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+            "CHAT_MODEL": "fake",
+            **settings,
+        }
+        self.web: Process
+        self.address = ""
+
+    def start(self) -> Self:
+        self.web = Process("serve", env=self.settings)
+        self.address = self.web.wait_for(r"Chat:\s+(http://\S+?)/\n").group(1)
+        self.web.wait_for("Ready")
+        # The next start of this site is found at the same place, as pages expect.
+        self.settings["PORT"] = self.address.rpartition(":")[2]
+        return self
+
+    def log_in(self, username: str = ADMIN) -> "Visitor":
+        return Visitor(self.address, username)
+
+    def sign_up(self, username: str) -> "Visitor":
+        """Make an account and return who it belongs to."""
+        client = httpx.Client(base_url=self.address, follow_redirects=True)
+        page = client.get("/accounts/signup/")
+        form = {
+            "csrfmiddlewaretoken": _token(page.text),
+            "username": username,
+            "password1": PASSWORD,
+            "password2": PASSWORD,
+        }
+        client.post("/accounts/signup/", data=form, headers={"Referer": self.address}).raise_for_status()
+        return Visitor(self.address, username, client=client)
+
+
+def _token(page: str) -> str:
+    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    assert found, page
+    return found.group(1)
+
+
+class Visitor:
+    """Somebody who is signed in, with what a browser keeps."""
+
+    def __init__(self, address: str, username: str, *, client: httpx.Client | None = None) -> None:
+        self.address = address
+        if client is None:
+            client = httpx.Client(base_url=address, follow_redirects=True)
+            form = {"csrfmiddlewaretoken": _token(client.get("/accounts/login/").text), "login": username}
+            client.post("/accounts/login/", data={**form, "password": PASSWORD}, headers={"Referer": address})
+        self.client = client
+        assert "sessionid" in client.cookies, "not signed in"
+
+    @contextlib.contextmanager
+    def socket(self, address: str = "") -> Iterator["Socket"]:
+        base = address or self.address
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.client.cookies.jar)
+        with connect(
+            base.replace("http", "ws", 1) + "/ws/chat/",
+            origin=Origin(base),
+            additional_headers={"Cookie": cookies},
+            max_size=None,
+        ) as connection:
+            yield Socket(connection)
+
+
+class Socket:
+    """A page's end of a real websocket."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.frames = ""
+
+    def send(self, **frame: Any) -> None:
+        self.connection.send(json.dumps(frame))
+
+    def say(self, text: str, *, conversation: str = "") -> None:
+        self.send(action="send", conversation=conversation, client_id=str(uuid.uuid4()), text=text)
+
+    def until(self, pattern: str, *, seconds: float = 20) -> str:
+        """Read frames until this is found in all that came. Returns all of it."""
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.frames):
+            try:
+                self.frames += str(self.connection.recv(timeout=max(0.01, end - time.monotonic())))
+            except TimeoutError as error:
+                raise TimeoutError(f"{pattern} is not in {self.frames[-2_000:]!r}") from error
+        return self.frames
