@@ -6,6 +6,7 @@ import sys
 
 
 def main() -> None:
+    """Run what the command line asks for."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
     from django.core.management import execute_from_command_line
 
