@@ -225,9 +225,9 @@ async def test_stop_from_another_tab(tab: Page, alice: User, upstream: RunningUp
 
 async def test_the_stream_resumes_at_the_cursor(tab: Page, alice: User, upstream: RunningUpstream) -> None:
     first = "First paragraph.\n\n"
-    upstream.answer_with(first, "Second", upstream.hold(), " goes on.")
+    upstream.answer_with(first, "Second\nline", upstream.hold(), " goes on.")
     await tab.say("Go")
-    frames = await tab.until("Second")
+    frames = await tab.until("line")
     generation = await Generation.objects.select_related("message", "conversation").aget()
     assert f'name="offset" value="{len(first)}"' in frames
     await tab.close()
@@ -243,7 +243,7 @@ async def test_the_stream_resumes_at_the_cursor(tab: Page, alice: User, upstream
     )
     assert (
         await again.frame()
-        == '<hx-partial hx-target=".open" hx-swap="innerHTML"><p>Second</p>\n</hx-partial>'
+        == '<hx-partial hx-target=".open" hx-swap="innerHTML"><p>Second\nline</p>\n</hx-partial>'
     )
     upstream.release()
     frames = await again.until("The answer is complete")

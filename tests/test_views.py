@@ -108,10 +108,10 @@ def test_an_answer_that_is_being_written_is_shown_as_far_as_it_is(
     now = timezone.now()
     Generation.objects.update(status="running", owner="x", started_at=now, heartbeat_at=now)
     GenerationChunk.objects.create(generation=turn.generation, offset=0, text="First.\n\nSec")
-    GenerationChunk.objects.create(generation=turn.generation, offset=11, text="ond")
+    GenerationChunk.objects.create(generation=turn.generation, offset=11, text="ond\nline")
     page = client.get(f"/c/{turn.conversation.uuid}/").content.decode()
     assert re.search(
-        r'<div class="prose done"[^>]*><p>First.</p>\s*</div><div class="prose open"[^>]*><p>Second</p>', page
+        r'<div class="prose done"[^>]*><p>First.</p>\s*</div><div class="prose open"[^>]*><p>Second\nline</p>', page
     )
     assert 'name="offset" value="8"' in page
     assert 'name="open" value="1"' in page
