@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -147,6 +148,7 @@ class Visitor:
             form = {"csrfmiddlewaretoken": _token(client.get("/accounts/login/").text), "login": username}
             client.post("/accounts/login/", data={**form, "password": PASSWORD}, headers={"Referer": address})
         self.client = client
+        weakref.finalize(self, client.close)
         assert "sessionid" in client.cookies, "not signed in"
 
     @contextlib.contextmanager

@@ -164,9 +164,11 @@ async def test_a_socket_closes_soon_after_its_right_ends(tab: Page, alice: User,
 async def test_a_first_message_makes_a_conversation_and_brings_the_answer(
     tab: Page, upstream: RunningUpstream
 ) -> None:
-    upstream.answer_with("Hello, ", "**Alice**.")
+    upstream.answer_with("Hello, ", upstream.hold(), "**Alice**.")
     client_id = await tab.say("Who am <b>I</b>?")
-    frames = await tab.until(r"The answer is complete")
+    frames = await tab.until("Hello,")
+    upstream.release()
+    frames += await tab.until(r"The answer is complete")
 
     conversation = await Conversation.objects.aget()
     answer = await conversation.messages.aget(role="assistant")
