@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 from tests.fakes import RunningUpstream, running_upstream
 from tests.site import ADMIN, PASSWORD, Site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+# Only how long to wait before giving up; on a busy machine a commit to disk alone can take seconds.
+expect.set_options(timeout=20_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,6 +51,7 @@ def _upstream() -> Iterator[RunningUpstream]:
 
 @pytest.fixture
 def upstream(_upstream: RunningUpstream) -> Iterator[RunningUpstream]:
+    _upstream._queue.clear()
     yield _upstream
     _upstream.release()
     _upstream.fault = ""
@@ -80,7 +85,7 @@ def new_context(browser: Browser, site: Site, problems: list[str]) -> Iterator[C
 
     def make(**options: Any) -> BrowserContext:
         context = browser.new_context(base_url=site.address, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(20_000)
         context.on("console", lambda m: problems.append(m.text) if m.type in {"error", "warning"} else None)
         context.on("weberror", lambda e: problems.append(str(e.error)))
         contexts.append(context)
