@@ -107,7 +107,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 action, values = read_frame(text_data)
                 await getattr(self, f"_on_{action}")(**values)
             except FrameError as error:
-                await self._send(fragments.refusal(str(error)))
+                await self._send(fragments.refusal(str(error), client_id=error.client_id))
 
     # --- Frames ---
 

@@ -16,10 +16,14 @@ _LARGEST_NUMBER = 2**31 - 1
 
 
 class FrameError(ValueError):
-    """A frame or form that makes no sense. Its text is fit for the person at the page."""
+    """A frame or form that makes no sense. Its text is fit for the person at the page.
 
-    def __init__(self, message: str | Promise) -> None:
+    `client_id` is what the page called the message that it sent, so that it knows which one was refused.
+    """
+
+    def __init__(self, message: str | Promise, *, client_id: str = "") -> None:
         super().__init__(str(message))
+        self.client_id = client_id
 
 
 _NOT_UNDERSTOOD = _(
@@ -140,7 +144,7 @@ def read_frame(text: str) -> tuple[str, dict[str, Any]]:
         raise FrameError(_NOT_UNDERSTOOD)
     form = FRAMES[action](frame)
     if not form.is_valid():
-        raise FrameError(first_error(form))
+        raise FrameError(first_error(form), client_id=str(frame.get("client_id", "")))
     return action, form.cleaned_data
 
 

@@ -372,8 +372,11 @@ async def test_a_frame_that_is_too_large_says_so_and_closes(tab: Page) -> None:
     ],
 )
 async def test_messages_that_are_refused(tab: Page, values: dict[str, Any], reason: str) -> None:
-    await tab.say(**{"text": "Hello", **values})
-    assert re.search(reason, reason_in(await tab.frame()))
+    client_id = await tab.say(**{"text": "Hello", **values})
+    frame = await tab.frame()
+    assert re.search(reason, reason_in(frame))
+    # The page has to know which message was refused: it would wait for an answer otherwise.
+    assert f'data-client-id="{values.get("client_id", client_id)}"' in frame
     assert not await Message.objects.aexists()
 
 
