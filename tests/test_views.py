@@ -111,7 +111,8 @@ def test_an_answer_that_is_being_written_is_shown_as_far_as_it_is(
     GenerationChunk.objects.create(generation=turn.generation, offset=11, text="ond\nline")
     page = client.get(f"/c/{turn.conversation.uuid}/").content.decode()
     assert re.search(
-        r'<div class="prose done"[^>]*><p>First.</p>\s*</div><div class="prose open"[^>]*><p>Second\nline</p>', page
+        r'<div class="prose done"[^>]*><p>First.</p>\s*</div><div class="prose open"[^>]*><p>Second\nline</p>',
+        page,
     )
     assert 'name="offset" value="8"' in page
     assert 'name="open" value="1"' in page
