@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import DatabaseError
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import parse_accept_lang_header
@@ -200,6 +199,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _bring_news(self, conversation_id: int, cursor: feed.Cursor) -> None:
         """Send what is new in the conversation, as fast as the page takes it in."""
+        # A page that asks again and again, and takes nothing in, has to wait too.
+        if not await self._has_room():
+            await self._close(CLOSE_TOO_SLOW)
+            return
         writer: fragments.AnswerWriter | None = None
         events = feed.follow(
             hub=self.hub, user=self.visitor.user, conversation_id=conversation_id, cursor=cursor
@@ -283,7 +286,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 invalid = await database_sync_to_async(sessions.no_longer_valid)(
                     [c.visitor for c in consumers]
                 )
-            except DatabaseError:
+            except Exception:
                 logger.exception(
                     "Whether people are still signed in could not be checked; it is tried again."
                 )

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from channels.db import database_sync_to_async
 from django.conf import LazySettings
 from django.core.cache import cache
 
 from conversations.models import ChatModel, User
 from tests.fakes import RunningUpstream, running_upstream
+from tests.page import Page, signed_in
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +62,22 @@ async def service(transactional_db: None, upstream: RunningUpstream) -> AsyncIte
     started = ensure_started()
     yield started
     await started.drain()
+
+
+@pytest.fixture
+def _no_socket_of_another_test() -> Iterator[None]:
+    from conversations.consumers import ChatConsumer
+
+    yield
+    ChatConsumer._open.clear()
+
+
+@pytest.fixture
+async def tab(
+    alice: User, model: ChatModel, service: Any, _no_socket_of_another_test: None
+) -> AsyncIterator[Page]:
+    """Alice's page, connected."""
+    opened = Page(await database_sync_to_async(signed_in)(alice))
+    assert await opened.open()
+    yield opened
+    await opened.close()

@@ -1,99 +1,23 @@
 """The socket of a page, through the whole ASGI application: who gets in, what is refused, and what arrives."""
 
 import asyncio
-import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from html import unescape
 from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
-from channels.testing import WebsocketCommunicator
 from django.conf import LazySettings
-from django.test import Client
 
-from chatsite.asgi import application
-from conversations.consumers import ChatConsumer
-from conversations.generation.service import Service
-from conversations.models import ChatModel, Conversation, Generation, Message, User
+from conversations.models import Conversation, Generation, Message, User
 from tests.fakes import RunningUpstream
+from tests.page import HOST, Page, signed_in
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-# One of those that ALLOWED_HOSTS always has.
-HOST = "localhost"
-
-
-class Page:
-    """A page's end of the socket."""
-
-    def __init__(self, client: Client | None, *, origin: str = f"http://{HOST}", host: str = HOST) -> None:
-        headers = [(b"host", host.encode())]
-        if origin:
-            headers.append((b"origin", origin.encode()))
-        if client is not None:
-            cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
-            headers.append((b"cookie", cookies.encode()))
-        self.socket = WebsocketCommunicator(application, "/ws/chat/", headers=headers)
-
-    async def open(self) -> bool:
-        connected, _ = await self.socket.connect()
-        return bool(connected)
-
-    async def send(self, **frame: Any) -> None:
-        await self.socket.send_to(text_data=json.dumps(frame))
-
-    async def say(self, text: str, place: Conversation | None = None, **values: Any) -> uuid.UUID:
-        client_id = uuid.uuid4()
-        frame = {"action": "send", "conversation": str(place.uuid) if place else "", "text": text}
-        await self.send(**{**frame, "client_id": str(client_id), **values})
-        return client_id
-
-    async def attach(self, conversation: Conversation | str, **cursor: Any) -> None:
-        place = conversation if isinstance(conversation, str) else str(conversation.uuid)
-        await self.send(action="attach", conversation=place, **cursor)
-
-    async def frame(self, seconds: float = 5) -> str:
-        return str(await self.socket.receive_from(timeout=seconds))
-
-    async def until(self, pattern: str) -> str:
-        """Return all frames up to and with the one in which this is found."""
-        frames = ""
-        while not re.search(pattern, frames):
-            frames += await self.frame()
-        return frames
-
-    async def closed(self) -> int:
-        """Wait for the close and return its code; frames before it are passed over."""
-        while True:
-            message = await self.socket.receive_output(timeout=10)
-            if message["type"] == "websocket.close":
-                return int(message.get("code", 1000))
-
-    async def close(self) -> None:
-        await self.socket.disconnect()
-
-
-@pytest.fixture(autouse=True)
-def _no_socket_of_another_test() -> Iterator[None]:
-    yield
-    ChatConsumer._open.clear()
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-async def tab(alice: User, model: ChatModel, service: Service) -> AsyncIterator[Page]:
-    opened = Page(await database_sync_to_async(signed_in)(alice))
-    assert await opened.open()
-    yield opened
-    await opened.close()
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("_no_socket_of_another_test"),
+]
 
 
 def reason_in(frame: str) -> str:
@@ -433,37 +357,3 @@ async def test_the_same_message_sent_again_is_answered_like_the_first(
     await tab.until("The answer is complete")
     assert await Message.objects.acount() == 2
     assert len(upstream.requests) == 1
-
-
-async def test_a_reader_that_takes_nothing_in_gets_no_more_than_the_window(
-    tab: Page, upstream: RunningUpstream, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from conversations import consumers
-
-    monkeypatch.setattr(consumers, "SLOW_READER_SECONDS", 0.2)
-    upstream.answer_with(*["word " * 200 + "\n\n"] * 1_500)
-    await tab.say("Go")
-    received = 0
-    while True:
-        message = await tab.socket.receive_output(timeout=10)
-        if message["type"] == "websocket.close":
-            assert message["code"] == 4408
-            break
-        received += len(message["text"])
-    assert consumers.WINDOW_BYTES < received < 4 * 1024 * 1024
-    # The answer itself is not harmed.
-    await asyncio.to_thread(upstream.requests[0].completed.wait, 10)
-    await service.drain()
-    assert await Generation.objects.filter(status="complete").aexists()
-
-
-async def test_a_reader_that_acknowledges_gets_everything(tab: Page, upstream: RunningUpstream) -> None:
-    upstream.answer_with(*["word " * 200 + "\n\n"] * 400)
-    await tab.say("Go")
-    received, frames = 0, ""
-    while "The answer is complete" not in frames:
-        frame = await tab.frame()
-        frames = frame
-        received += len(frame.encode())
-        await tab.send(action="ack", received=received)
-    assert received > 400_000

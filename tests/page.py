@@ -1,0 +1,71 @@
+"""A page's end of the socket, for tests inside one process."""
+
+import json
+import re
+import uuid
+from typing import Any
+
+from channels.testing import WebsocketCommunicator
+from django.test import Client
+
+from chatsite.asgi import application
+from conversations.models import Conversation, User
+
+# One of those that ALLOWED_HOSTS always has.
+HOST = "localhost"
+
+
+class Page:
+    """A page's end of the socket."""
+
+    def __init__(self, client: Client | None, *, origin: str = f"http://{HOST}", host: str = HOST) -> None:
+        headers = [(b"host", host.encode())]
+        if origin:
+            headers.append((b"origin", origin.encode()))
+        if client is not None:
+            cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+            headers.append((b"cookie", cookies.encode()))
+        self.socket = WebsocketCommunicator(application, "/ws/chat/", headers=headers)
+
+    async def open(self) -> bool:
+        connected, _ = await self.socket.connect()
+        return bool(connected)
+
+    async def send(self, **frame: Any) -> None:
+        await self.socket.send_to(text_data=json.dumps(frame))
+
+    async def say(self, text: str, place: Conversation | None = None, **values: Any) -> uuid.UUID:
+        client_id = uuid.uuid4()
+        frame = {"action": "send", "conversation": str(place.uuid) if place else "", "text": text}
+        await self.send(**{**frame, "client_id": str(client_id), **values})
+        return client_id
+
+    async def attach(self, conversation: Conversation | str, **cursor: Any) -> None:
+        place = conversation if isinstance(conversation, str) else str(conversation.uuid)
+        await self.send(action="attach", conversation=place, **cursor)
+
+    async def frame(self, seconds: float = 5) -> str:
+        return str(await self.socket.receive_from(timeout=seconds))
+
+    async def until(self, pattern: str) -> str:
+        """Return all frames up to and with the one in which this is found."""
+        frames = ""
+        while not re.search(pattern, frames):
+            frames += await self.frame()
+        return frames
+
+    async def closed(self) -> int:
+        """Wait for the close and return its code; frames before it are passed over."""
+        while True:
+            message = await self.socket.receive_output(timeout=10)
+            if message["type"] == "websocket.close":
+                return int(message.get("code", 1000))
+
+    async def close(self) -> None:
+        await self.socket.disconnect()
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
