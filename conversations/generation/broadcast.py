@@ -5,18 +5,19 @@ whatever it holds. A message may be lost: then the copy in the other process has
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.utils.crypto import salted_hmac
 
 from . import doorbell
 from .live import Hub
 
 logger = logging.getLogger(__name__)
 
-GROUP = "generations"
 TICK_SECONDS = 0.05
 RETRY_SECONDS = 1.0
 
@@ -24,6 +25,15 @@ RETRY_SECONDS = 1.0
 def is_shared() -> bool:
     """Whether the channel layer reaches other processes."""
     return not isinstance(get_channel_layer(), InMemoryChannelLayer | None)
+
+
+def group_name() -> str:
+    """Return the group of this site's processes, which share a SECRET_KEY.
+
+    Sites that share a Redis server would otherwise hear one another, whose generations have the same numbers: what is
+    published there reaches the subscribers of all its databases.
+    """
+    return f"generations-{salted_hmac(__name__, 'group').hexdigest()}"
 
 
 class Broadcast:
@@ -34,6 +44,7 @@ class Broadcast:
         self._name = secrets.token_hex(8)
         self._rung: set[int] = set()
         self._sent: dict[int, int] = {}
+        self._is_away = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -42,7 +53,7 @@ class Broadcast:
         receiving = asyncio.ensure_future(self._keep_receiving())
         try:
             while True:
-                await asyncio.sleep(TICK_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS if self._is_away else TICK_SECONDS)
                 await self._send_news()
         finally:
             doorbell.stop_listening(self._heard)
@@ -54,38 +65,47 @@ class Broadcast:
             self._loop.call_soon_threadsafe(self._rung.add, conversation_id)
 
     async def _send_news(self) -> None:
-        texts = []
-        written = {live.generation_id: live for live in self._hub.written_here()}
-        for pk, live in written.items():
-            sent = self._sent.get(pk, 0)
+        texts, lengths = [], {}
+        for live in self._hub.written_here():
+            sent = self._sent.get(live.generation_id, 0)
             if live.length > sent:
-                texts.append([pk, sent, live.since(sent)])
-                self._sent[pk] = live.length
-        for pk in self._sent.keys() - written.keys():
-            del self._sent[pk]
+                texts.append([live.generation_id, sent, live.since(sent)])
+            lengths[live.generation_id] = live.length
         if not texts and not self._rung:
+            self._sent = lengths
             return
         rung, self._rung = self._rung, set()
         layer = get_channel_layer()
         try:
             await layer.group_send(
-                GROUP, {"type": "news", "from": self._name, "texts": texts, "conversations": list(rung)}
+                group_name(),
+                {"type": "news", "from": self._name, "texts": texts, "conversations": list(rung)},
             )
         except Exception as error:
-            logger.warning("News could not be sent to the other processes: %s", type(error).__qualname__)
+            # All of it is sent again, with what comes meanwhile. Said once, not at each attempt.
+            self._rung |= rung
+            if not self._is_away:
+                logger.warning("News could not be sent to the other processes: %s", type(error).__qualname__)
+            self._is_away = True
+        else:
+            self._sent = lengths
+            self._is_away = False
 
     async def _keep_receiving(self) -> None:
+        layer = get_channel_layer()
         while True:
             try:
-                layer = get_channel_layer()
                 channel = await layer.new_channel()
-                await layer.group_add(GROUP, channel)
+                await layer.group_add(group_name(), channel)
                 while True:
                     self._take(await layer.receive(channel))
             except Exception as error:
                 logger.warning(
                     "News of the other processes could not be received: %s", type(error).__qualname__
                 )
+                # What was subscribed to would be filled for ever, with nobody to empty it.
+                with contextlib.suppress(Exception):
+                    await layer.flush()
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _take(self, message: dict[str, Any]) -> None:

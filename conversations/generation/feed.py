@@ -7,6 +7,7 @@ are all the same loop, which compares the cursor with what there is.
 import asyncio
 import contextlib
 import contextvars
+import logging
 import uuid
 import weakref
 from collections.abc import AsyncGenerator
@@ -20,10 +21,14 @@ from . import journal
 from .live import Hub, LiveText
 from .transcript import Entry, read_branch, read_entries
 
+logger = logging.getLogger(__name__)
+
 IDLE_LOOK_SECONDS = 20.0
 """How often a viewer without news looks by itself, since a hint may be lost."""
 COPY_LOOK_SECONDS = 1.0
-"""How often the journal is read for texts that another process writes."""
+"""How often the journal is read for texts that another process writes, without a hint."""
+COPY_PAUSE_SECONDS = 0.1
+"""How long it is left alone after each time, whatever hints come."""
 MAX_CATCH_UP = 200
 """The most messages that a viewer who was away is brought; one who missed more reloads the page."""
 
@@ -106,9 +111,11 @@ async def follow(
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), IDLE_LOOK_SECONDS)
                 continue
-            async for text in attach(hub=hub, live=hub.text_of(tip.generation.pk), offset=position):
-                position += len(text)
-                yield Grown(text)
+            texts = attach(hub=hub, live=hub.text_of(tip.generation.pk), offset=position)
+            async with contextlib.aclosing(texts):
+                async for text in texts:
+                    position += len(text)
+                    yield Grown(text)
             ended = await database_sync_to_async(_read_entry)(tip.message.pk)
             if (
                 ended is None
@@ -127,20 +134,23 @@ async def follow(
 
 async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncGenerator[str, None]:
     """Yield all text since `offset`, the first at once and the rest in frames, until the generation ends."""
-    with live.watched() as changed, hub.pace.counted():
-        if not live.is_written_here:
-            _start_copying(hub)
-        while True:
-            changed.clear()
-            text = live.since(offset)
-            if text:
-                offset += len(text)
-                yield text
-                await asyncio.sleep(hub.pace.interval)
-            elif live.has_ended:
-                return
-            else:
-                await changed.wait()
+    try:
+        with live.watched() as changed, hub.pace.counted():
+            if not live.is_written_here:
+                _start_copying(hub)
+            while True:
+                changed.clear()
+                text = live.since(offset)
+                if text:
+                    offset += len(text)
+                    yield text
+                    await asyncio.sleep(hub.pace.interval)
+                elif live.has_ended:
+                    return
+                else:
+                    await changed.wait()
+    finally:
+        hub.leave(live)
 
 
 def _at(entry: Entry) -> Cursor:
@@ -194,6 +204,7 @@ _copying: "weakref.WeakKeyDictionary[Hub, asyncio.Task[None]]" = weakref.WeakKey
 
 
 def _start_copying(hub: Hub) -> None:
+    hub.copies_wanted.set()
     task = _copying.get(hub)
     if task is None or task.done():
         loop = asyncio.get_running_loop()
@@ -203,14 +214,24 @@ def _start_copying(hub: Hub) -> None:
 async def _copy(hub: Hub) -> None:
     """Fill the texts that are watched here and written elsewhere from the journal, while there are any."""
     while copies := hub.copies():
-        known = {live.generation_id: live.length for live in copies}
-        found = await database_sync_to_async(journal.read_copies)(known)
+        hub.copies_wanted.clear()
+        try:
+            found = await database_sync_to_async(journal.read_copies)(
+                {live.generation_id: live.journaled for live in copies}
+            )
+        except Exception:
+            logger.exception("Texts that another process writes could not be read; it is tried again.")
+            await asyncio.sleep(COPY_LOOK_SECONDS)
+            continue
         for live in copies:
             if live.is_written_here:
                 continue
             offset, text, has_ended = found[live.generation_id]
             live.put(offset, text)
+            live.journaled = offset + len(text)
             if has_ended:
                 live.end()
                 hub.forget(live.generation_id)
-        await asyncio.sleep(COPY_LOOK_SECONDS)
+        await asyncio.sleep(COPY_PAUSE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hub.copies_wanted.wait(), COPY_LOOK_SECONDS - COPY_PAUSE_SECONDS)

@@ -23,8 +23,13 @@ class LiveText:
         self.has_ended = False
         self.is_written_here = False
         """Whether the runner of this process writes it; elsewhere it is a copy that may be behind."""
+        self.journaled = 0
+        """How far a copy was read from the journal, which is always where a chunk ends."""
         self._pieces: list[str] = []
         self._starts: list[int] = []
+        # What came from beyond a hole, in one piece that begins at an offset.
+        self._ahead: list[str] = []
+        self._ahead_start = self._ahead_end = 0
         self._waiting: set[asyncio.Event] = set()
 
     def append(self, text: str) -> None:
@@ -35,12 +40,22 @@ class LiveText:
             self.length += len(text)
             self._wake()
 
-    def put(self, offset: int, text: str) -> bool:
-        """Add text that begins at `offset`; what is known already is passed over. False where that leaves a hole."""
+    def put(self, offset: int, text: str) -> None:
+        """Add text that begins at `offset`; what is known already is passed over.
+
+        Text from beyond a hole is kept until the hole is filled: a copy that could only be filled up to the last commit
+        would never meet what is being broadcast. Where that has a hole too, the newer part is kept.
+        """
         if offset > self.length:
-            return False
+            if offset != self._ahead_end:
+                self._ahead, self._ahead_start = [], offset
+            self._ahead.append(text)
+            self._ahead_end = offset + len(text)
+            return
         self.append(text[self.length - offset :])
-        return True
+        if self._ahead and self._ahead_start <= self.length:
+            ahead, self._ahead = "".join(self._ahead), []
+            self.append(ahead[self.length - self._ahead_start :])
 
     def end(self) -> None:
         """Say that no more comes: the message in the database now has the whole text."""
@@ -117,6 +132,8 @@ class Hub:
         self._texts: dict[int, LiveText] = {}
         self._watchers: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
         self._runner_events: set[asyncio.Event] = set()
+        self.copies_wanted = asyncio.Event()
+        """Set when the copies may be behind: somebody has begun to watch one, or something changed."""
         self.pace = Pace()
         doorbell.listen(self._heard)
 
@@ -133,6 +150,7 @@ class Hub:
             event.set()
         for event in self._runner_events:
             event.set()
+        self.copies_wanted.set()
 
     @contextmanager
     def watching(self, conversation_id: int) -> Iterator[asyncio.Event]:
@@ -163,8 +181,13 @@ class Hub:
         return self._texts.get(generation_id)
 
     def forget(self, generation_id: int) -> None:
-        """Drop the text of a generation that ended or that nobody here watches any more."""
+        """Drop the text of a generation that ended."""
         self._texts.pop(generation_id, None)
+
+    def leave(self, live: LiveText) -> None:
+        """Drop a copy that nobody here watches any more: it would grow for nobody, and its end would not be noticed."""
+        if not live.is_written_here and not live.is_watched and self.find(live.generation_id) is live:
+            self.forget(live.generation_id)
 
     def written_here(self) -> list[LiveText]:
         """Return the texts that the runner of this process writes."""
