@@ -5,11 +5,13 @@ only the one who wins it writes the rest.
 """
 
 import datetime as dt
+import hashlib
 import os
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.db import transaction
 from django.db.models import Q
@@ -20,7 +22,26 @@ from conversations.models import Conversation, Generation, GenerationChunk, Mess
 from .prompt import build_request
 from .transcript import read_journal
 
-_HOST = socket.gethostname()[:32]
+# A condition in SQL can have only so many parts.
+_READ_AT_ONCE = 100
+
+
+def _name_host() -> str:
+    """Return a name for where this process's number means what it means here.
+
+    Two containers of one name, as those on the network of their host are, do not see each other's processes, and each
+    would take the other's for dead.
+    """
+    name = socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        place = f"{name}\0{boot}\0{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return name[:32]
+    return f"{name[:19]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+
+
+_HOST = _name_host()
 _owners_here: set[str] = set()
 
 
@@ -61,28 +82,32 @@ class Outcome:
 
 def claim(*, owner: str, limit: int, now: dt.datetime) -> list[Job]:
     """Take up to `limit` waiting generations for this runner, oldest first."""
-    jobs = []
     waiting = Generation.objects.filter(status=Generation.Status.QUEUED).order_by("created_at")
-    for pk in list(waiting.values_list("pk", flat=True)[:limit]):
-        won = Generation.objects.filter(pk=pk, status=Generation.Status.QUEUED).update(
-            status=Generation.Status.RUNNING, owner=owner, started_at=now, heartbeat_at=now
-        )
-        if not won:
-            continue
-        generation = Generation.objects.select_related("model", "message").filter(pk=pk).first()
-        if generation is None:
-            continue
-        answer = generation.message
-        jobs.append(
-            Job(
-                generation_id=pk,
-                conversation_id=generation.conversation_id,
-                message_id=answer.pk,
-                provider=generation.model.provider,
-                base=answer.text,
-                request=build_request(generation, answer=answer),
+    # Nothing waits most of the time, and that is seen without a lock.
+    if not waiting.exists():
+        return []
+    jobs = []
+    # In one transaction, since nobody would write what was claimed by a call that then failed. Rows that another runner
+    # is just claiming are left to it.
+    with transaction.atomic():
+        mine = waiting.select_for_update(skip_locked=True, of=("self",)).select_related("model", "message")
+        for generation in mine[:limit]:
+            won = Generation.objects.filter(pk=generation.pk, status=Generation.Status.QUEUED).update(
+                status=Generation.Status.RUNNING, owner=owner, started_at=now, heartbeat_at=now
             )
-        )
+            if not won:
+                continue
+            answer = generation.message
+            jobs.append(
+                Job(
+                    generation_id=generation.pk,
+                    conversation_id=generation.conversation_id,
+                    message_id=answer.pk,
+                    provider=generation.model.provider,
+                    base=answer.text,
+                    request=build_request(generation, answer=answer),
+                )
+            )
     return jobs
 
 
@@ -90,7 +115,8 @@ def commit(*, chunks: Iterable[tuple[int, int, str]]) -> None:
     """Keep new text (generation id, offset in the message, text) of any number of generations, in one transaction.
 
     Text of a generation that has ended meanwhile (its conversation was deleted, or another process reaped it) is passed
-    over: it has no row to belong to, or its text is closed.
+    over: it has no row to belong to, or its text is closed. So are chunks that are there already: a commit whose
+    outcome got lost with the connection is made again with the same ones.
     """
     rows = [GenerationChunk(generation_id=pk, offset=offset, text=text) for pk, offset, text in chunks]
     if not rows:
@@ -101,7 +127,9 @@ def commit(*, chunks: Iterable[tuple[int, int, str]]) -> None:
             .filter(pk__in={row.generation_id for row in rows}, status=Generation.Status.RUNNING)
             .values_list("pk", flat=True)
         )
-        GenerationChunk.objects.bulk_create([row for row in rows if row.generation_id in running])
+        GenerationChunk.objects.bulk_create(
+            [row for row in rows if row.generation_id in running], ignore_conflicts=True
+        )
 
 
 def beat(*, owner: str, generation_ids: Sequence[int], now: dt.datetime) -> tuple[set[int], set[int]]:
@@ -174,17 +202,25 @@ def _interrupt(generation: Generation, *, now: dt.datetime) -> bool:
 def read_copies(known: dict[int, int]) -> dict[int, tuple[int, str, bool]]:
     """Return what came of these generations beyond the characters known of their messages.
 
-    For each: the offset, the text from there on, and whether it has ended. One that was deleted has ended.
+    For each: the offset, the text from there on, and whether it has ended. One that was deleted has ended. Each offset is
+    0 or the end of what an earlier call returned, so that nothing is read twice.
     """
     # Status first, then text: see transcript.read_entries on why the order matters.
     active = dict(Generation.objects.active().filter(pk__in=known).values_list("pk", "message_id"))
-    bases = dict(Message.objects.filter(pk__in=active.values()).values_list("pk", "text"))
-    written = read_journal(list(active))
-    copies: dict[int, tuple[int, str, bool]] = {}
-    for pk, offset in known.items():
-        text = bases.get(active[pk], "") + written[pk] if pk in active else ""
-        copies[pk] = (offset, text[offset:], pk not in active)
-    return copies
+    new = {message_id: pk for pk, message_id in active.items() if known[pk] == 0}
+    texts = dict.fromkeys(active, "")
+    if new:
+        for message_id, text in Message.objects.filter(pk__in=new).values_list("pk", "text"):
+            texts[new[message_id]] = text
+    pks = list(active)
+    for start in range(0, len(pks), _READ_AT_ONCE):
+        is_wanted = Q()
+        for pk in pks[start : start + _READ_AT_ONCE]:
+            is_wanted |= Q(generation=pk, offset__gte=known[pk])
+        chunks = GenerationChunk.objects.filter(is_wanted).order_by("generation_id", "offset")
+        for pk, text in chunks.values_list("generation_id", "text"):
+            texts[pk] += text
+    return {pk: (offset, texts.get(pk, ""), pk not in active) for pk, offset in known.items()}
 
 
 def _close_text(generation_id: int, *, message_id: int, text: str) -> None:

@@ -34,6 +34,8 @@ FLUSH_SECONDS = 0.15
 LOOK_SECONDS = 1.0
 """How often the queue and the wishes to stop are looked at without a hint."""
 REAP_SECONDS = 5.0
+CLAIM_AT_ONCE = 25
+"""How many generations are claimed in one transaction, after which those claimed begin and others get their turn."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,21 +44,19 @@ class _Running:
 
     job: journal.Job
     live: LiveText
-    started: float = field(default_factory=time.monotonic)
+    relay: "asyncio.Task[None]" = field(init=False)
     flushed: int = 0
     stop_as: Generation.Status | None = None
     is_lost: bool = False
-    relay: "asyncio.Task[None] | None" = None
     first_token_at: dt.datetime | None = None
     finish_reason: str = ""
     usage: Usage | None = None
 
     def stop(self, status: Generation.Status) -> None:
         """Close the upstream request; the generation then ends with this status."""
-        if self.stop_as is None:
+        if self.stop_as is None and not self.relay.done():
             self.stop_as = status
-            if self.relay is not None:
-                self.relay.cancel()
+            self.relay.cancel()
 
 
 class Runner:
@@ -67,6 +67,7 @@ class Runner:
         self._hub = hub
         self._upstreams = upstreams or Upstreams()
         self._running: dict[int, _Running] = {}
+        self._uncommitted: list[tuple[int, int, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -125,26 +126,32 @@ class Runner:
             self._looks.set()
 
     async def _claim(self) -> None:
-        free = settings.GENERATION_CONCURRENCY - len(self._running)
-        if free <= 0:
-            return
-        for job in await database_sync_to_async(journal.claim)(
-            owner=self.owner, limit=free, now=timezone.now()
-        ):
-            live = self._hub.text_of(job.generation_id)
-            live.is_written_here = True
-            live.put(0, job.base)
-            running = _Running(job=job, live=live, flushed=len(job.base))
-            self._running[job.generation_id] = running
-            self._spawn(self._generate(running))
+        while (free := settings.GENERATION_CONCURRENCY - len(self._running)) > 0:
+            limit = min(free, CLAIM_AT_ONCE)
+            jobs = await database_sync_to_async(journal.claim)(
+                owner=self.owner, limit=limit, now=timezone.now()
+            )
+            for job in jobs:
+                self._begin(job)
+            if len(jobs) < limit or self._draining.is_set():
+                return
+
+    def _begin(self, job: journal.Job) -> None:
+        live = self._hub.text_of(job.generation_id)
+        live.is_written_here = True
+        live.put(0, job.base)
+        running = _Running(job=job, live=live, flushed=len(job.base))
+        # The relay is there from the beginning, so that it can be told to stop at any time.
+        running.relay = self._spawn(self._relay(running))
+        self._running[job.generation_id] = running
+        self._spawn(self._generate(running))
+        if self._draining.is_set():
+            running.stop(Generation.Status.INTERRUPTED)
 
     # --- One generation ---
 
     async def _generate(self, running: _Running) -> None:
         """Write one generation from its claim to its end."""
-        running.relay = asyncio.get_running_loop().create_task(self._relay(running))
-        if self._draining.is_set():
-            running.stop(Generation.Status.INTERRUPTED)
         await asyncio.wait({running.relay})
         outcome = self._outcome(running)
         try:
@@ -173,9 +180,7 @@ class Runner:
     def _outcome(self, running: _Running) -> journal.Outcome:
         """Return how the generation ended, from how its relay did."""
         status, error_code, retry_at = Generation.Status.COMPLETE, "", None
-        error = None
-        if running.relay is not None and not running.relay.cancelled():
-            error = running.relay.exception()
+        error = None if running.relay.cancelled() else running.relay.exception()
         if running.stop_as is not None:
             status = running.stop_as
         elif isinstance(error, UpstreamError):
@@ -191,7 +196,7 @@ class Runner:
             # The type alone: a message of an unexpected error may hold what was asked or answered.
             logger.error("A generation failed unexpectedly: %s", type(error).__qualname__)
             status, error_code = Generation.Status.FAILED, ErrorCode.INTERNAL
-        elif running.relay is None or running.relay.cancelled():
+        elif running.relay.cancelled():
             status = Generation.Status.INTERRUPTED
         text = running.live.since(len(running.job.base))
         return journal.Outcome(
@@ -225,12 +230,13 @@ class Runner:
         last_look = 0.0
         while not self._draining.is_set():
             begun = time.monotonic()
+            is_asked = self._looks.is_set()
+            self._looks.clear()
             try:
                 await self._flush()
-                if self._looks.is_set() or begun - last_look >= LOOK_SECONDS:
-                    self._looks.clear()
-                    last_look = begun
+                if is_asked or begun - last_look >= LOOK_SECONDS:
                     await self._look()
+                    last_look = begun
             except Exception:
                 logger.exception("The journal could not be written; it is tried again.")
             # A slow database is given four times as long to rest as a commit took.
@@ -240,13 +246,16 @@ class Runner:
 
     async def _flush(self) -> None:
         """Commit the new text of all generations in one transaction."""
-        chunks = []
-        for pk, running in self._running.items():
-            text = running.live.since(running.flushed)
-            if text:
-                chunks.append((pk, running.flushed, text))
+        # A commit that failed may have come through all the same, so it is made again with the same chunks.
+        chunks = self._uncommitted or [
+            (pk, running.flushed, running.live.since(running.flushed))
+            for pk, running in self._running.items()
+            if running.live.length > running.flushed
+        ]
         if chunks:
+            self._uncommitted = chunks
             await database_sync_to_async(journal.commit)(chunks=chunks)
+            self._uncommitted = []
             for pk, offset, text in chunks:
                 if pk in self._running:
                     self._running[pk].flushed = offset + len(text)
@@ -260,7 +269,7 @@ class Runner:
         )
         for pk in stopping | lost:
             running = self._running.get(pk)
-            if running is not None and running.relay is not None and not running.relay.done():
+            if running is not None and not running.relay.done():
                 running.is_lost = pk in lost
                 running.stop(Generation.Status.STOPPED)
 

@@ -5,7 +5,7 @@ import uuid
 from django.db import transaction
 
 from conversations.generation import doorbell
-from conversations.models import Conversation, User
+from conversations.models import Conversation, Generation, User
 
 
 @transaction.atomic
@@ -23,6 +23,10 @@ def delete_conversation(*, user: User, conversation: uuid.UUID) -> None:
 
     Raises Conversation.DoesNotExist where it is not there or not the user's.
     """
+    # Generations before their conversation, as whoever ends one locks them. A runner that is just adding to the journal is
+    # waited for, so that it adds nothing to what is no longer there.
+    generations = Generation.objects.visible_to(user).active().filter(conversation__uuid=conversation)
+    list(generations.select_for_update(of=("self",)).values_list("pk"))
     found = Conversation.objects.visible_to(user).select_for_update().get(uuid=conversation)
     pk = found.pk
     found.delete()

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 from channels.db import database_sync_to_async
 from django.conf import LazySettings
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from conversations.generation import journal
+from conversations.generation.live import current_hub
+from conversations.generation.runner import Runner
 from conversations.generation.service import Service
 from conversations.models import ChatModel, Generation, GenerationChunk, Message, User
 from conversations.operations import turns
@@ -269,6 +273,61 @@ async def test_a_deleted_conversation_ends_its_generation(
     assert not await Message.objects.aexists()
 
 
+async def test_to_drain_right_after_a_claim_ends_what_was_claimed(
+    alice: User, model: ChatModel, upstream: RunningUpstream
+) -> None:
+    class Drained(Runner):
+        async def _claim(self) -> None:
+            await super()._claim()
+            if self._running:
+                # Its first step: before the claimed generation has had one.
+                ending = self.drain()
+                ending.send(None)
+                ending.close()
+
+    upstream.answer_with("Shown ", upstream.hold(), "never")
+    generation = await start(alice)
+    await asyncio.wait_for(Drained(current_hub()).run(), 5)
+    assert (await Generation.objects.aget(pk=generation.pk)).status == "interrupted"
+
+
+async def test_a_journal_that_is_away_is_tried_again_now_and_then(
+    alice: User,
+    model: ChatModel,
+    upstream: RunningUpstream,
+    service: Service,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate, end = upstream.hold(), upstream.hold()
+    upstream.answer_with("Once ", gate, "upon a ", end, "time.")
+    generation = await start(alice)
+    await asyncio.to_thread(gate.wait_until_reached)
+    await until(written, generation)
+
+    await database_sync_to_async(rename_table)("conversations_generationchunk", "elsewhere")
+    try:
+        gate.release()
+        await asyncio.to_thread(end.wait_until_reached)
+        await asyncio.sleep(1.5)
+    finally:
+        await database_sync_to_async(rename_table)("elsewhere", "conversations_generationchunk")
+    failures = [record for record in caplog.records if "journal could not be written" in record.message]
+    assert 1 <= len(failures) <= 12
+
+    async def is_in_the_journal(_found: Generation) -> bool:
+        return await written(generation) == "Once upon a "
+
+    await until(is_in_the_journal, generation)
+    end.release()
+    ended = await until(has_ended, generation)
+    assert (ended.status, ended.message.text) == ("complete", "Once upon a time.")
+
+
+def rename_table(name: str, other: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {name} RENAME TO {other}")
+
+
 # --- The journal by itself ---
 
 
@@ -294,6 +353,8 @@ LEASE = dt.timedelta(seconds=30)
         ("elsewhere:1:a", 29, False),
         (f"{journal._HOST}:4194999:a", 1, True),  # No process has a number beyond the kernel's largest.
         (f"{journal._HOST}:1:a", 1, False),
+        # Another container may have this one's name, but its processes are not to be seen from here.
+        (f"{socket.gethostname()}:4194999:a", 1, False),
     ],
 )
 def test_dead_runners_are_reaped(
@@ -334,6 +395,30 @@ def test_only_one_gives_a_generation_its_end(alice: User, model: ChatModel) -> N
     assert journal.finish(job=job, owner="a", outcome=outcome, now=timezone.now())
     assert not journal.finish(job=job, owner="a", outcome=other, now=timezone.now())
     assert Message.objects.get(pk=job.message_id).text == "Mine"
+
+
+def test_a_commit_of_which_nobody_knows_whether_it_came_through_is_made_again(
+    alice: User, model: ChatModel
+) -> None:
+    turns.start_turn(user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now())
+    [job] = journal.claim(owner="a", limit=5, now=timezone.now())
+    for _ in range(2):
+        journal.commit(chunks=[(job.generation_id, 0, "Once")])
+    assert [chunk.text for chunk in GenerationChunk.objects.all()] == ["Once"]
+
+
+def test_a_claim_that_is_cut_off_leaves_the_queue_as_it_was(alice: User, model: ChatModel) -> None:
+    turns.start_turn(user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now())
+
+    def cut_off(execute: Any, statement: str, *rest: Any) -> Any:
+        if "RECURSIVE" in statement:
+            raise OperationalError("The connection is gone.")
+        return execute(statement, *rest)
+
+    with connection.execute_wrapper(cut_off), pytest.raises(OperationalError):
+        journal.claim(owner="a", limit=5, now=timezone.now())
+    assert Generation.objects.get().status == "queued"
+    assert len(journal.claim(owner="b", limit=5, now=timezone.now())) == 1
 
 
 def test_text_of_a_generation_that_has_ended_is_passed_over(alice: User, model: ChatModel) -> None:
