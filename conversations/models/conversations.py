@@ -18,7 +18,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Return the conversations that this user may read, and no others: every look-up starts here."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        return self.filter(owner=user, archived_at__isnull=True)
+        return self.filter(owner=user, archived_at__isnull=True, purpose=Conversation.Purpose.CHAT)
 
     def newest_first(self) -> Self:
         return self.order_by("-last_activity_at", "-pk")
@@ -26,6 +26,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
 class Conversation(models.Model):
     """A tree of messages that belongs to one person; its head is the tip of the branch in view."""
+
+    class Purpose(models.TextChoices):
+        CHAT = "chat", _("chat")
+        REVIEW = "review", _("review")
 
     uuid = models.UUIDField(_("public id"), default=uuid.uuid4, unique=True, editable=False)
     owner = models.ForeignKey(User, models.CASCADE, related_name="conversations", verbose_name=_("owner"))
@@ -36,6 +40,22 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(_("created at"))
     last_activity_at = models.DateTimeField(_("last activity at"))
     archived_at = models.DateTimeField(_("archived at"), null=True, blank=True)
+    deletion_requested_at = models.DateTimeField(
+        _("deletion requested at"),
+        null=True,
+        blank=True,
+        help_text=_("Its owner deleted it while a report about it was open; it goes when that is decided."),
+    )
+    purpose = models.CharField(
+        _("purpose"),
+        max_length=16,
+        choices=Purpose,
+        default=Purpose.CHAT,
+        help_text=_("A conversation of the review is shown in its case only."),
+    )
+    revision = models.PositiveIntegerField(
+        _("revision"), default=0, help_text=_("Raised when a message is hidden, replaced or shown again.")
+    )
 
     objects = ConversationQuerySet.as_manager()
 
@@ -44,6 +64,15 @@ class Conversation(models.Model):
         verbose_name_plural = _("conversations")
         indexes = [
             models.Index("owner", models.F("last_activity_at").desc(), name="conversation_newest_first"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="conversation_purpose", condition=models.Q(purpose__in=["chat", "review"])
+            ),
+            models.CheckConstraint(
+                name="conversation_out_of_view_when_to_be_deleted",
+                condition=models.Q(deletion_requested_at__isnull=True) | models.Q(archived_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -106,6 +135,15 @@ class Message(models.Model):
     )
     text = models.TextField(_("text"), blank=True)
     created_at = models.DateTimeField(_("created at"))
+    hidden_at = models.DateTimeField(
+        _("hidden at"), null=True, blank=True, help_text=_("Staff took its text out of view.")
+    )
+    vetted_text = models.TextField(
+        _("vetted text"), blank=True, help_text=_("What is shown in place of a hidden text.")
+    )
+    revision = models.PositiveIntegerField(
+        _("revision"), default=0, help_text=_("The conversation's, when this message last changed in view.")
+    )
 
     objects = MessageQuerySet.as_manager()
 
@@ -125,7 +163,20 @@ class Message(models.Model):
                 | models.Q(role="assistant", author__isnull=True),
             ),
             models.UniqueConstraint(name="message_sent_once", fields=["author", "client_id"]),
+            models.CheckConstraint(
+                name="message_vetted_only_when_hidden",
+                condition=models.Q(vetted_text="") | models.Q(hidden_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return str(self.uuid)
+
+    @property
+    def is_hidden(self) -> bool:
+        return self.hidden_at is not None
+
+    @property
+    def shown_text(self) -> str:
+        """What people and models get to read of it: nothing, or the vetted text, where it is hidden."""
+        return self.vetted_text if self.is_hidden else self.text
