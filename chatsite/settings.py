@@ -6,6 +6,7 @@ sentence that names the variable. The table in README.md lists them all; a test 
 
 import os
 import secrets
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +38,9 @@ if PUBLIC_URL and (_public.scheme not in {"http", "https"} or not _public.hostna
 IS_HTTPS = _public.scheme == "https"
 
 DEBUG = env.bool("DEBUG", False)
+
+with (BASE_DIR / "pyproject.toml").open("rb") as _file:
+    APP_VERSION: str = tomllib.load(_file)["project"]["version"]
 
 
 def _secret_key() -> str:
@@ -106,6 +110,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "chatsite.middleware.NoStoreMiddleware",
+    "chatsite.middleware.SuspensionMiddleware",
 ]
 
 ROOT_URLCONF = "chatsite.urls"
@@ -290,6 +295,31 @@ UPSTREAM_ANSWER_SECONDS = env.float("UPSTREAM_ANSWER_SECONDS", 300.0, validate=v
 GENERATION_RUNNER = env.str("GENERATION_RUNNER", "embedded", validate=validate.OneOf(["embedded", "worker"]))
 GENERATION_CONCURRENCY = env.int("GENERATION_CONCURRENCY", 500, validate=validate.Range(min=1))
 GENERATION_LEASE_SECONDS = env.float("GENERATION_LEASE_SECONDS", 30.0, validate=validate.Range(min=1.0))
+
+
+# --- Reports and their review ------------------------------------------------------------------------------------
+
+REPORTS_PER_HOUR = env.int("REPORTS_PER_HOUR", 10, validate=validate.Range(min=1))
+APPEAL_DAYS = env.int("APPEAL_DAYS", 20, validate=validate.Range(min=0))
+REVIEW_LEASE_MINUTES = env.int("REVIEW_LEASE_MINUTES", 10, validate=validate.Range(min=1))
+REVIEW_REMINDER_HOURS = env.int("REVIEW_REMINDER_HOURS", 24, validate=validate.Range(min=0))
+
+
+# --- Mail ------------------------------------------------------------------------------------------------------
+
+# Written to the terminal unless a server is named, such as submission://name:password@mail.example.org:587.
+_email = env.dj_email_url("EMAIL_URL", "console:")
+if "EMAIL_BACKEND" not in _email:
+    raise ImproperlyConfigured("EMAIL_URL must begin with submission:, smtp:, console: or file:.")
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_FILE_PATH = _email["EMAIL_FILE_PATH"]
+EMAIL_HOST, EMAIL_PORT = _email["EMAIL_HOST"] or "localhost", _email["EMAIL_PORT"] or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"] or "", _email["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = _email["EMAIL_USE_TLS"], _email["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = (
+    env.str("DEFAULT_FROM_EMAIL", "") or f"chat@{_public.hostname or 'localhost'}"
+)
 
 
 # --- Logs ------------------------------------------------------------------------------------------------------

@@ -30,7 +30,12 @@ CLOSE_TOO_LARGE = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_SIGNED_OUT = 4401
 CLOSE_TOO_SLOW = 4408
+CLOSE_SUSPENDED = 4423
 CLOSE_TOO_MANY = 4429
+_CLOSE_CODES = {
+    sessions.Ended.SIGNED_OUT: CLOSE_SIGNED_OUT,
+    sessions.Ended.SUSPENDED: CLOSE_SUSPENDED,
+}
 
 # The server underneath keeps what a reader does not take, without limit. A page therefore says how much it has taken in,
 # and gets no more while this many bytes are under way.
@@ -63,6 +68,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
         visitor = await database_sync_to_async(sessions.identify)(self.scope["cookies"])
         if visitor is None:
             await self._close(CLOSE_SIGNED_OUT)
+            return
+        if visitor.user.is_suspended(timezone.now()):
+            await self._close(CLOSE_SUSPENDED)
             return
         self.visitor = visitor
         self._language_code = _language_of(self.scope)
@@ -161,6 +169,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         generation: uuid.UUID | None,
         offset: int | None,
         open: bool,  # noqa: A002  (the name of the field)
+        revision: int | None,
     ) -> None:
         if conversation is None:
             return
@@ -168,7 +177,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if found is None:
             await self._send(fragments.refusal(_("This conversation is not there, or not yours.")))
             return
-        await self._follow(found, feed.Cursor(message, generation, offset or 0, open))
+        await self._follow(found, feed.Cursor(message, generation, offset or 0, open, revision or 0))
 
     async def _on_ack(self, *, received: int) -> None:
         self._received = max(self._received, min(received, self._sent))
@@ -217,6 +226,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
                             frame, writer = fragments.added(entries)
                         case feed.Replaced(entry):
                             frame, writer = fragments.replaced(entry)
+                        case feed.Moderated(entries, revision):
+                            frame = fragments.moderated(entries, revision=revision)
                         case feed.Resumed(entry, offset):
                             writer = fragments.AnswerWriter(entry, offset=offset)
                         case feed.Grown(text) if writer is not None:
@@ -283,8 +294,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await asyncio.sleep(CHECK_SECONDS)
             consumers = [consumer for group in cls._open.values() for consumer in group]
             try:
-                invalid = await database_sync_to_async(sessions.no_longer_valid)(
-                    [c.visitor for c in consumers]
+                ended = await database_sync_to_async(sessions.no_longer_valid)(
+                    [c.visitor for c in consumers], now=timezone.now()
                 )
             except Exception:
                 logger.exception(
@@ -292,9 +303,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 )
                 continue
             for consumer in consumers:
-                if consumer.visitor in invalid:
+                if consumer.visitor in ended:
                     await consumer._stop_following()
-                    await consumer._close(CLOSE_SIGNED_OUT)
+                    await consumer._close(_CLOSE_CODES[ended[consumer.visitor]])
 
 
 def _language_of(scope: Any) -> str:

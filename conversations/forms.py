@@ -9,7 +9,9 @@ from django.conf import settings
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from conversations.models import Category, Feedback
 from conversations.models.conversations import TITLE_LENGTH
+from conversations.models.reports import COMMENT_LENGTH
 
 # The largest max_tokens that is looked at at all; what is allowed is decided by the caps.
 _LARGEST_NUMBER = 2**31 - 1
@@ -97,6 +99,7 @@ class AttachForm(forms.Form):
     generation = forms.UUIDField(required=False)
     offset = forms.IntegerField(required=False, min_value=0, max_value=_LARGEST_NUMBER)
     open = forms.BooleanField(required=False)
+    revision = forms.IntegerField(required=False, min_value=0, max_value=_LARGEST_NUMBER)
 
 
 class AckForm(forms.Form):
@@ -109,6 +112,62 @@ class RenameForm(forms.Form):
     """Another title for a conversation."""
 
     title = forms.CharField(max_length=TITLE_LENGTH)
+
+
+class TextField(forms.CharField):
+    """A few sentences, at most `max_length` characters, with line ends as they are counted in the page."""
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        return text.replace("\r\n", "\n") if isinstance(text, str) else text
+
+
+class ReportForm(forms.Form):
+    """A report of a problem with an answer."""
+
+    category = forms.ChoiceField(
+        choices=Category.choices,
+        error_messages={"required": _("Choose what is wrong."), "invalid_choice": _("Choose what is wrong.")},
+    )
+    comment = TextField(required=False, max_length=COMMENT_LENGTH)
+    includes_context = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if values.get("category") == Category.OTHER and not values.get("comment"):
+            self.add_error("comment", _("Say in a few words what is wrong."))
+        return values
+
+
+class ApplicationReportForm(forms.Form):
+    """A report of a problem with the application itself."""
+
+    category = forms.ChoiceField(
+        choices=[
+            (choice.value, choice.label)
+            for choice in (Category.TECHNICAL, Category.LEGAL, Category.PRIVATE, Category.OTHER)
+        ],
+        initial=Category.TECHNICAL,
+        error_messages={"required": _("Choose what is wrong."), "invalid_choice": _("Choose what is wrong.")},
+    )
+    comment = TextField(
+        max_length=COMMENT_LENGTH,
+        error_messages={"required": _("Say what happened: without a few words nobody can look into it.")},
+    )
+    page = forms.CharField(required=False, max_length=200)
+
+
+class TextForm(forms.Form):
+    """An appeal, or the answer to a question of staff."""
+
+    text = TextField(max_length=COMMENT_LENGTH, error_messages={"required": _("Write a few words first.")})
+
+
+class FeedbackForm(forms.Form):
+    """A thumb up or down, 0 to take it back, or a reason for the one that was given."""
+
+    rating = forms.TypedChoiceField(coerce=int, choices=[(1, "1"), (-1, "-1"), (0, "0")])
+    reason = forms.ChoiceField(required=False, choices=Feedback.Reason.choices)
 
 
 FRAMES: dict[str, type[forms.Form]] = {

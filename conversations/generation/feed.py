@@ -11,7 +11,7 @@ import logging
 import uuid
 import weakref
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from channels.db import database_sync_to_async
 
@@ -35,12 +35,16 @@ MAX_CATCH_UP = 200
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a viewer stands: the last message it shows, by which generation, how far, and whether that is still open."""
+    """Where a viewer stands: the last message it shows, by which generation, how far, and whether that is still open.
+
+    `revision` is the conversation's when the viewer last saw what staff changed in it.
+    """
 
     message: uuid.UUID | None = None
     generation: uuid.UUID | None = None
     offset: int = 0
     is_open: bool = False
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,14 @@ class Replaced:
     """A message that is to be shown anew: another generation has gone on with it."""
 
     entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Moderated:
+    """Messages, anywhere in the conversation, that staff hid, replaced or showed again up to this revision."""
+
+    entries: list[Entry]
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,7 @@ class Gone:
     """The conversation is no longer there for this viewer."""
 
 
-Event = Added | Replaced | Resumed | Grown | Ended | Gone
+Event = Added | Replaced | Moderated | Resumed | Grown | Ended | Gone
 
 
 async def follow(
@@ -104,10 +116,14 @@ async def follow(
                 yield Gone()
                 return
             events, tip, position = looked
+            revision = cursor.revision
             for event in events:
+                if isinstance(event, Moderated):
+                    revision = event.revision
                 yield event
+            cursor = replace(cursor, revision=revision)
             if tip is None or tip.generation is None or not tip.is_open:
-                cursor = _at(tip) if tip is not None else cursor
+                cursor = _at(tip, revision=revision) if tip is not None else cursor
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), IDLE_LOOK_SECONDS)
                 continue
@@ -124,12 +140,12 @@ async def follow(
                 or len(ended.text) < position
             ):
                 # Another generation goes on with it, or the end could not be written: the next look shows it anew.
-                cursor = Cursor(tip.message.uuid)
+                cursor = Cursor(tip.message.uuid, revision=revision)
                 continue
             if len(ended.text) > position:
                 yield Grown(ended.text[position:])
             yield Ended(ended)
-            cursor = _at(ended)
+            cursor = _at(ended, revision=revision)
 
 
 async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncGenerator[str, None]:
@@ -153,9 +169,9 @@ async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncGenerator[str
         hub.leave(live)
 
 
-def _at(entry: Entry) -> Cursor:
+def _at(entry: Entry, *, revision: int) -> Cursor:
     generation = entry.generation.uuid if entry.generation else None
-    return Cursor(entry.message.uuid, generation, len(entry.text), entry.is_open)
+    return Cursor(entry.message.uuid, generation, len(entry.text), entry.is_open, revision)
 
 
 def _look(
@@ -170,6 +186,8 @@ def _look(
     if conversation is None:
         return None
     events: list[Event] = []
+    if conversation.revision > cursor.revision:
+        events.append(_changed_by_staff(conversation, cursor=cursor))
     seen = None
     if cursor.message is not None:
         seen = Message.objects.filter(conversation=conversation, uuid=cursor.message).first()
@@ -191,6 +209,15 @@ def _look(
     if not entries:
         return events, None, 0
     return [*events, Added(entries)], entries[-1], len(entries[-1].text)
+
+
+def _changed_by_staff(conversation: Conversation, *, cursor: Cursor) -> Moderated:
+    # Who has seen nothing yet is brought everything as it is now.
+    since = cursor.revision if cursor.message is not None else conversation.revision
+    changed = conversation.messages.filter(revision__gt=since).order_by("-revision")
+    entries = read_entries(list(changed.values_list("pk", flat=True)[:MAX_CATCH_UP]))
+    # What is still being written comes anew when that ends.
+    return Moderated([entry for entry in entries if not entry.is_open], conversation.revision)
 
 
 def _read_entry(message_id: int) -> Entry | None:

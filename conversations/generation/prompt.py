@@ -13,6 +13,14 @@ CONTINUE = (
 )
 
 
+REMOVED = "[This answer was removed by the site's staff.]"
+
+
+def text_of(message: Message) -> str:
+    """Return what a model gets to read of a message: what was taken out of view is not sent anywhere any more."""
+    return (message.shown_text or REMOVED) if message.is_hidden else message.text
+
+
 def _parameter_name(model: ChatModel) -> Literal["max_tokens", "max_completion_tokens"]:
     if model.max_tokens_parameter == ChatModel.MaxTokensParameter.MAX_COMPLETION_TOKENS:
         return "max_completion_tokens"
@@ -26,8 +34,8 @@ def build_request(generation: Generation, *, answer: Message) -> ChatRequest:
     """
     model = generation.model
     path = Message.objects.path_ids(answer.pk, limit=answer.depth + 1 - generation.trimmed_messages)
-    branch = Message.objects.filter(pk__in=path).order_by("depth").values_list("role", "text")
-    messages = [{"role": role, "content": text} for role, text in branch if text]
+    branch = Message.objects.filter(pk__in=path).order_by("depth")
+    messages = [{"role": found.role, "content": text} for found in branch if (text := text_of(found))]
     if settings.CHAT_SYSTEM_PROMPT:
         messages.insert(0, {"role": "system", "content": settings.CHAT_SYSTEM_PROMPT})
     if answer.text and not model.supports_prefill:

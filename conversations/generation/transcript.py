@@ -36,7 +36,9 @@ def read_entries(message_ids: Sequence[int]) -> list[Entry]:
     entries = []
     for message in messages:
         found = newest.get(message.pk)
-        text = message.text + (journal.get(found.pk, "") if found else "")
+        text = message.shown_text
+        if found and not message.is_hidden:
+            text += journal.get(found.pk, "")
         entries.append(Entry(message, found, text))
     return entries
 

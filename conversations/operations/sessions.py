@@ -1,5 +1,7 @@
 """Who is behind a socket, and whether they still may be."""
 
+import datetime as dt
+import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +12,6 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from conversations.models import User
@@ -40,19 +41,32 @@ def identify(cookies: Mapping[str, str]) -> Visitor | None:
     return Visitor(user, session.session_key, user.get_session_auth_hash())
 
 
-def no_longer_valid(visitors: Iterable[Visitor]) -> list[Visitor]:
-    """Return those who were signed out, deactivated or got another password since. Two queries, whatever their number."""
+class Ended(enum.Enum):
+    """Why somebody may no longer be behind a socket."""
+
+    SIGNED_OUT = "signed out"
+    SUSPENDED = "suspended"
+
+
+def no_longer_valid(visitors: Iterable[Visitor], *, now: dt.datetime) -> dict[Visitor, Ended]:
+    """Return those who were signed out, deactivated, suspended or got another password since, and why.
+
+    Two queries, whatever their number.
+    """
     visitors = list(visitors)
     sessions = set(
         Session.objects.filter(
-            session_key__in={visitor.session_key for visitor in visitors}, expire_date__gt=timezone.now()
+            session_key__in={visitor.session_key for visitor in visitors}, expire_date__gt=now
         ).values_list("session_key", flat=True)
     )
     users = User.objects.filter(is_active=True).in_bulk({visitor.user.pk for visitor in visitors})
     marks = {pk: user.get_session_auth_hash() for pk, user in users.items()}
-    return [
-        visitor
-        for visitor in visitors
-        if visitor.session_key not in sessions
-        or not constant_time_compare(marks.get(visitor.user.pk, ""), visitor.password_mark)
-    ]
+    ended = {}
+    for visitor in visitors:
+        if visitor.session_key not in sessions or not constant_time_compare(
+            marks.get(visitor.user.pk, ""), visitor.password_mark
+        ):
+            ended[visitor] = Ended.SIGNED_OUT
+        elif users[visitor.user.pk].is_suspended(now):
+            ended[visitor] = Ended.SUSPENDED
+    return ended

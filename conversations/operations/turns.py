@@ -61,7 +61,7 @@ def start_turn(
     `conversation` is the public id of one that exists, or None for a new one. `client_id` is made by the page: the same
     one twice is one message. `max_tokens` asks for a shorter answer than the cap. Raises TurnRefused.
     """
-    author = _lock_author(user)
+    author = _lock_author(user, now=now)
     sent = Message.objects.filter(author=author, client_id=client_id).select_related("conversation").first()
     if sent is not None:
         return _turn_already_taken(sent, client_id)
@@ -116,7 +116,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
 
     For an answer that was stopped, interrupted or cut off, or that failed. Raises TurnRefused.
     """
-    author = _lock_author(user)
+    author = _lock_author(user, now=now)
     answer = (
         Message.objects.visible_to(author)
         .filter(uuid=message, role=Message.Role.ASSISTANT)
@@ -133,7 +133,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
         raise TurnRefused(_STILL_WRITING)
     _check_rate(author, now=now)
     last = answer.generations.select_related("model").order_by("-pk").first()
-    if place.head_id != answer.pk or last is None or not can_continue(last):
+    if place.head_id != answer.pk or answer.is_hidden or last is None or not can_continue(last):
         raise TurnRefused(_("This answer can't be continued."))
     # Read only now, under the lock: another generation may just have written to it.
     answer.refresh_from_db(fields=["text"])
@@ -199,11 +199,13 @@ def _ring_after_commit(conversation_id: int) -> None:
     transaction.on_commit(lambda: doorbell.ring(conversation_id))
 
 
-def _lock_author(user: User) -> User:
+def _lock_author(user: User, *, now: dt.datetime) -> User:
     """Lock the user's row, so that two sends of one person come one after the other. Raises TurnRefused."""
     author = User.objects.select_for_update().filter(pk=user.pk, is_active=True).first()
     if author is None:
         raise TurnRefused(_("Your account is not active."))
+    if author.is_suspended(now):
+        raise TurnRefused(_("Your account is suspended."))
     return author
 
 
@@ -311,5 +313,5 @@ def _sizes(newest_first: list[int], *, model: ChatModel) -> Iterator[tuple[str, 
     """Yield role and tokens of these messages, in slices, so that a long conversation is read no further than it is sent."""
     for start in range(0, len(newest_first), _SLICE):
         ids = newest_first[start : start + _SLICE]
-        for message in Message.objects.filter(pk__in=ids).only("role", "text").order_by("-depth"):
-            yield message.role, _count(message.text, model=model)
+        for message in Message.objects.filter(pk__in=ids).order_by("-depth"):
+            yield message.role, _count(prompt.text_of(message), model=model)

@@ -186,6 +186,26 @@ def replaced(entry: Entry) -> tuple[str, AnswerWriter | None]:
     return partial(f"#m-{entry.message.uuid}", "outerHTML", html) + _stand_at(entry, writer), writer
 
 
+def moderated(entries: Sequence[Entry], *, revision: int) -> str:
+    """Return the frame that shows anew what staff hid, replaced or showed again."""
+    messages = "".join(
+        partial(
+            f"#m-{entry.message.uuid}",
+            "outerHTML",
+            render_to_string("conversations/_message.html", entry_context(entry)[0]),
+        )
+        for entry in entries
+    )
+    said = announce(_("Staff changed what is shown of this conversation.")) if entries else ""
+    return messages + partial("#revision", "outerHTML", revision_html(revision)) + said
+
+
+def revision_html(revision: int) -> SafeString:
+    """Return the hidden field of the attach form that says which changes by staff the page shows."""
+    # As text, since a number would be written with separators.
+    return format_html('<input type="hidden" name="revision" id="revision" value="{}">', str(revision))
+
+
 def _stand_at(entry: Entry, writer: AnswerWriter | None) -> str:
     """Return the part of a frame that says where the page now stands, to itself and to a screen reader."""
     if writer is not None:

@@ -49,7 +49,7 @@ def test_deleting_waits_for_an_answer_that_is_just_ending(alice: User, model: Ch
 
     def delete() -> None:
         try:
-            delete_conversation(user=alice, conversation=turn.conversation.uuid)
+            delete_conversation(user=alice, conversation=turn.conversation.uuid, now=timezone.now())
         finally:
             connection.close()
 

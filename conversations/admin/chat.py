@@ -1,19 +1,21 @@
 """Django admin: what staff see of users, conversations and answers. What was said and generated is read-only evidence."""
 
+import uuid
 from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .models import ChatModel, Conversation, Generation, GenerationChunk, Message, User
+from conversations.models import ChatModel, Conversation, Generation, GenerationChunk, Message, User
 
-EXCERPT_LENGTH = 80
+from .evidence import read_conversation
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -34,6 +36,30 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class ConfidentialAdmin(ReadOnlyAdmin):
+    """Evidence whose text is not shown here: who may read it says why first, which is logged."""
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fields = super().get_fields(request, obj)
+        return [*fields, "read_it"] if self._may_read(request) else fields
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        columns = list(super().get_list_display(request))
+        return [*columns, "read_it"] if self._may_read(request) else columns
+
+    def _may_read(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("conversations.read_conversation")
+
+    def conversation_of(self, shown: Any) -> uuid.UUID:
+        """Return the public id of the conversation that a row is a part of."""
+        raise NotImplementedError
+
+    @admin.display(description=_("text"))
+    def read_it(self, shown: Any) -> SafeString:
+        address = reverse("admin:conversations_conversation_read", args=[self.conversation_of(shown)])
+        return format_html('<a href="{}">{}</a>', address, gettext("Read it, for a stated reason"))
 
 
 class EvidenceInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -66,8 +92,18 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     list_filter = ("is_active", "is_staff", "is_superuser", "groups", "date_joined")
     search_fields = ("username", "email", "first_name", "last_name", "uuid")
     date_hierarchy = "date_joined"
-    readonly_fields = ("uuid", "last_login", "date_joined")
-    fieldsets = (*(DjangoUserAdmin.fieldsets or ()), (_("Public id"), {"fields": ("uuid",)}))
+    readonly_fields = ("uuid", "last_login", "date_joined", "suspended_at", "suspended_until")
+    fieldsets = (
+        *(DjangoUserAdmin.fieldsets or ()),
+        (
+            _("Suspension"),
+            {
+                "fields": ("suspended_at", "suspended_until"),
+                "description": _("Set and lifted by the decision of a review case."),
+            },
+        ),
+        (_("Public id"), {"fields": ("uuid",)}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return cast(
@@ -80,15 +116,29 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnlyAdmin):
-    """Conversations, with the turns in them."""
+class ConversationAdmin(ConfidentialAdmin):
+    """Conversations, without what was said in them."""
 
     list_display = ("uuid", "owner", "message_count", "last_activity_at", "created_at")
     list_filter = ("last_activity_at", "created_at", ("archived_at", admin.EmptyFieldListFilter))
     search_fields = ("uuid", "owner__username", "owner__email")
     date_hierarchy = "created_at"
     list_select_related = ("owner",)
-    exclude = ("head",)
+    exclude = ("head", "title")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.read)
+        return [
+            path("<uuid:public_id>/read/", view, name="conversations_conversation_read"),
+            *super().get_urls(),
+        ]
+
+    def read(self, request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
+        """Show the whole conversation to those who said why they need to read it."""
+        return read_conversation(request, public_id, site=self.admin_site)
+
+    def conversation_of(self, shown: Conversation) -> uuid.UUID:
+        return shown.uuid
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         return cast(
@@ -117,19 +167,19 @@ class GenerationInline(EvidenceInline):
 
 
 @admin.register(Message)
-class MessageAdmin(ReadOnlyAdmin):
-    """Single messages, with the generations that wrote them."""
+class MessageAdmin(ConfidentialAdmin):
+    """Single messages without their texts, with the generations that wrote them."""
 
-    list_display = ("uuid", "role", "excerpt", "conversation_link", "created_at")
-    list_filter = ("role", "created_at")
+    list_display = ("uuid", "role", "conversation_link", "created_at", "hidden_at")
+    list_filter = ("role", "created_at", ("hidden_at", admin.EmptyFieldListFilter))
+    exclude = ("text", "vetted_text")
     search_fields = ("uuid", "conversation__uuid", "conversation__owner__username")
     date_hierarchy = "created_at"
     list_select_related = ("conversation",)
     inlines = (GenerationInline,)
 
-    @admin.display(description=_("text"))
-    def excerpt(self, message: Message) -> str:
-        return message.text if len(message.text) <= EXCERPT_LENGTH else message.text[:EXCERPT_LENGTH] + "…"
+    def conversation_of(self, shown: Message) -> uuid.UUID:
+        return shown.conversation.uuid
 
     @admin.display(description=_("conversation"))
     def conversation_link(self, message: Message) -> SafeString:
@@ -184,13 +234,17 @@ class GenerationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(GenerationChunk)
-class GenerationChunkAdmin(ReadOnlyAdmin):
-    """The journal of what is being written now; empty while nothing is."""
+class GenerationChunkAdmin(ConfidentialAdmin):
+    """The journal of what is being written now, without the text; empty while nothing is."""
 
     list_display = ("generation", "offset", "length")
-    list_select_related = ("generation",)
+    list_select_related = ("generation__conversation",)
+    exclude = ("text",)
     search_fields = ("generation__uuid",)
     list_filter = ("generation__status",)
+
+    def conversation_of(self, shown: GenerationChunk) -> uuid.UUID:
+        return shown.generation.conversation.uuid
 
     @admin.display(description=_("characters"))
     def length(self, chunk: GenerationChunk) -> int:

@@ -4,19 +4,21 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from .forms import ContinueForm, RenameForm, SendForm, StopForm, first_error
-from .generation.transcript import Entry, read_branch
-from .models import Conversation, Message, User
-from .operations import catalogue, conversations, turns
-from .rendering import fragments
+from conversations.forms import ContinueForm, RenameForm, SendForm, StopForm, first_error
+from conversations.generation.transcript import Entry, read_branch
+from conversations.models import AccountNotice, Conversation, Message, User
+from conversations.operations import catalogue, conversations, turns
+from conversations.rendering import fragments
 
 PAGE_LENGTH = 40
 """How many messages a page shows at once; the earlier ones are a click away."""
@@ -41,7 +43,9 @@ def chat(request: UserRequest, public_id: uuid.UUID | None = None) -> HttpRespon
     before = _message_or_404(conversation, request.GET["before"]) if "before" in request.GET else None
     if before is not None and request.headers.get("HX-Request"):
         entries = read_branch(conversation, limit=PAGE_LENGTH, before=before)
-        return render(request, "conversations/_earlier.html", _thread_context(conversation, entries))
+        return render(
+            request, "conversations/_earlier.html", _thread_context(conversation, entries, user=request.user)
+        )
     return _chat_page(request, conversation, before=before)
 
 
@@ -64,7 +68,10 @@ def _chat_page(
     entries = read_branch(conversation, limit=PAGE_LENGTH, before=before) if conversation else []
     offered = catalogue.offered_models()
     context = {
-        **_thread_context(conversation, entries),
+        **_thread_context(conversation, entries, user=request.user),
+        "notices": request.user.notices.filter(
+            kind=AccountNotice.Kind.WARNING, acknowledged_at__isnull=True, lifted_at__isnull=True
+        ),
         "conversations": Conversation.objects.visible_to(request.user).newest_first()[:SIDEBAR_LENGTH],
         "models": offered,
         "model": offered[0] if offered else None,
@@ -81,11 +88,13 @@ def _chat_page(
     return render(request, "conversations/chat.html", context, status=status)
 
 
-def _thread_context(conversation: Conversation | None, entries: list[Entry]) -> dict[str, Any]:
+def _thread_context(conversation: Conversation | None, entries: list[Entry], *, user: User) -> dict[str, Any]:
     shown, writer = [], None
+    ids = [entry.message.pk for entry in entries]
+    rated = {found.message_id: found for found in user.feedback.filter(message__in=ids)} if ids else {}
     for entry in entries:
         context, writer = fragments.entry_context(entry)
-        shown.append(context)
+        shown.append({**context, "feedback": rated.get(entry.message.pk)})
     last = entries[-1] if entries else None
     cursor = (
         writer.cursor_html() if writer else fragments.cursor_html(last, offset=len(last.text) if last else 0)
@@ -96,6 +105,7 @@ def _thread_context(conversation: Conversation | None, entries: list[Entry]) -> 
         "has_earlier": bool(entries) and entries[0].message.depth > 0,
         "earliest": entries[0].message.uuid if entries else None,
         "cursor_html": cursor,
+        "revision_html": fragments.revision_html(conversation.revision if conversation else 0),
         "stop_target_html": fragments.stop_target_html(last) if last else "",
     }
 
@@ -189,7 +199,16 @@ def rename(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
 def delete(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
     """Delete a conversation."""
     _conversation_or_404(request.user, public_id)
-    conversations.delete_conversation(user=request.user, conversation=public_id)
+    is_deleted = conversations.delete_conversation(
+        user=request.user, conversation=public_id, now=timezone.now()
+    )
+    if not is_deleted:
+        messages.info(
+            request,
+            _(
+                "The conversation is out of your list. It is deleted for good as soon as the report about it is decided."
+            ),
+        )
     return redirect("chat")
 
 

@@ -1,0 +1,203 @@
+"""The pages of reports: whose they are, what is refused, and what a suspended person still sees."""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from conversations.models import AccountNotice, ChatModel, Feedback, Message, Report, User
+from conversations.operations import decisions, reviewing
+from tests.answers import answer, report
+from tests.page import signed_in
+from tests.staff import LEAD, make_staff
+
+pytestmark = pytest.mark.django_db
+
+FILED = {"category": "incorrect", "comment": "Wrong."}
+FRAGMENT = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def told(alice: User, model: ChatModel) -> Message:
+    return answer(alice, "The moon is <i>cheese</i>.")
+
+
+@pytest.fixture
+def hers(alice: User) -> Client:
+    return signed_in(alice)
+
+
+def decide(filed: Report, outcome: str = "dismissed", **values: Any) -> None:
+    staff = User.objects.filter(username="lead").first() or make_staff("lead", *LEAD)
+    decision = decisions.Decision(outcome=outcome, reason="Because.", reply="Thank <b>you</b>.", **values)
+    decisions.decide(staff=staff, case=filed.case.uuid, version=None, decision=decision, now=timezone.now())
+
+
+def test_a_report_as_a_fragment_and_as_a_page(hers: Client, told: Message) -> None:
+    place = reverse("report_answer", args=[told.uuid])
+    assert "<html" in hers.get(place).text
+    assert "<html" not in hers.get(place, headers=FRAGMENT).text
+    thanks = hers.post(place, FILED, headers=FRAGMENT)
+    filed = Report.objects.get()
+    assert filed.reference in thanks.text
+    assert hers.post(place, FILED).url == reverse("report", args=[filed.uuid])  # type: ignore[attr-defined]
+    assert Report.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"category": ""}, "Choose what is wrong."),
+        ({"category": "nonsense"}, "Choose what is wrong."),
+        ({"category": "other", "comment": "  "}, "Say in a few words"),
+        ({"comment": "x" * 1_001}, "at most 1000 characters"),
+        ({"comment": "a\0b"}, "Null characters"),
+    ],
+)
+def test_what_is_refused_comes_back(hers: Client, told: Message, values: dict[str, str], reason: str) -> None:
+    response = hers.post(reverse("report_answer", args=[told.uuid]), {**FILED, **values})
+    assert response.status_code == 422
+    assert reason in response.text
+    assert not Report.objects.exists()
+    if values.get("comment", "").startswith("x"):
+        assert "x" * 1_001 in response.text
+
+
+def test_too_many_are_refused_with_a_reason(hers: Client, told: Message, settings: LazySettings) -> None:
+    settings.REPORTS_PER_HOUR = 1
+    place = reverse("report_application")
+    assert hers.post(place, {"category": "technical", "comment": "One"}).status_code == 302
+    response = hers.post(place, {"category": "technical", "comment": "Two"})
+    assert response.status_code == 422
+    assert "1 report in the last hour" in response.text
+    assert ">Two</textarea>" in response.text
+
+
+def test_charlie_gets_nothing_of_alices(charlie: User, alice: User, told: Message) -> None:
+    filed = report(alice, told, comment="My secret")
+    decide(filed)
+    notice = AccountNotice.objects.create(
+        user=alice, kind="warning", text="Only for Alice", created_at=timezone.now()
+    )
+    his = signed_in(charlie)
+    for name, public_id in (
+        ("report_answer", told.uuid),
+        ("report", filed.uuid),
+        ("report_appeal", filed.uuid),
+        ("report_reply", filed.uuid),
+        ("feedback", told.uuid),
+        ("notice_acknowledge", notice.uuid),
+    ):
+        place = reverse(name, args=[public_id])
+        for response in (his.get(place), his.post(place, {**FILED, "text": "Mine", "rating": "1"})):
+            assert response.status_code in {404, 405}
+            assert "secret" not in response.text
+    assert "secret" not in his.get(reverse("reports")).text
+    assert "Only for Alice" not in his.get("/").text
+    assert Report.objects.count() == 1
+    assert not Feedback.objects.exists()
+    notice.refresh_from_db()
+    assert notice.acknowledged_at is None
+
+
+def test_a_decided_report_says_so_and_takes_an_appeal(hers: Client, alice: User, told: Message) -> None:
+    filed = report(alice, told, comment="<script>1</script>")
+    decide(filed)
+    place = reverse("report", args=[filed.uuid])
+    page = hers.get(place).text
+    assert "Thank &lt;b&gt;you&lt;/b&gt;." in page
+    assert "&lt;script&gt;" in page
+    assert "The moon is &lt;i&gt;cheese&lt;/i&gt;." in page
+    refused = hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": " "})
+    assert (refused.status_code, "few words" in refused.text) == (422, True)
+    assert hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": "Look again."}).status_code == 302
+    assert "Look again." in hers.get(place).text
+    again = hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": "And again."})
+    assert (again.status_code, "only one" in again.text) == (422, True)
+
+
+def test_a_question_of_staff_is_answered(hers: Client, alice: User, told: Message) -> None:
+    filed = report(alice, told)
+    reviewing.ask_reporter(
+        staff=make_staff("lead", *LEAD),
+        case=filed.case.uuid,
+        version=None,
+        report=filed.uuid,
+        question="Which part?",
+        now=timezone.now(),
+    )
+    assert "question for you" in hers.get(reverse("reports")).text
+    assert hers.post(reverse("report_reply", args=[filed.uuid]), {"text": "The end."}).status_code == 302
+    filed.refresh_from_db()
+    assert filed.answer == "The end."
+
+
+def test_hidden_text_is_on_no_page(hers: Client, alice: User, told: Message) -> None:
+    filed = report(alice, told)
+    decide(filed, "upheld", hides_answer=True)
+    place = reverse("conversation", args=[told.conversation.uuid])
+    for page in (hers.get(place).text, hers.get(reverse("report", args=[filed.uuid])).text):
+        assert "cheese" not in page
+    assert "taken out of view" in hers.get(place).text
+    assert reverse("report_answer", args=[told.uuid]) not in hers.get(place).text
+    assert hers.post(reverse("feedback", args=[told.uuid]), {"rating": "1"}).status_code == 404
+
+
+def test_a_vetted_text_stands_in_its_place(hers: Client, alice: User, told: Message) -> None:
+    decide(report(alice, told), "upheld", vetted_text="The moon is **rock**.")
+    page = hers.get(reverse("conversation", args=[told.conversation.uuid])).text
+    assert "<strong>rock</strong>" in page
+    assert "cheese" not in page
+    assert "replaced this answer" in page
+
+
+def test_feedback_is_one_per_person(hers: Client, told: Message) -> None:
+    place = reverse("feedback", args=[told.uuid])
+    for values in ({"rating": "1"}, {"rating": "-1"}, {"rating": "-1", "reason": "wrong"}):
+        assert hers.post(place, values, headers=FRAGMENT).status_code == 200
+    assert Feedback.objects.values_list("rating", "reason").get() == (-1, "wrong")
+    for values in ({"rating": "5"}, {"rating": "x"}, {"rating": "1", "reason": "nonsense"}, {}):
+        assert hers.post(place, values).status_code == 404
+    hers.post(place, {"rating": "0"})
+    assert not Feedback.objects.exists()
+
+
+def test_a_warning_is_shown_until_it_is_read(hers: Client, alice: User, told: Message) -> None:
+    decide(report(alice, told), "upheld", warning="Be <b>kind</b>.")
+    notice = AccountNotice.objects.get()
+    assert "Be &lt;b&gt;kind&lt;/b&gt;." in hers.get("/").text
+    hers.post(reverse("notice_acknowledge", args=[notice.uuid]))
+    assert "kind" not in hers.get("/").text
+
+
+def test_a_suspended_person_reads_why_and_keeps_their_reports(
+    hers: Client, alice: User, told: Message
+) -> None:
+    filed = report(alice, told)
+    decide(filed, "upheld", suspends=True, suspension_days=7, suspension_text="For <that>.")
+    for response in (
+        hers.get("/"),
+        hers.get(reverse("conversation", args=[told.conversation.uuid])),
+        hers.post(reverse("send"), {"text": "Hello", "client_id": str(uuid.uuid4())}),
+        hers.get(reverse("report_answer", args=[told.uuid])),
+        hers.get("/accounts/password/change/"),
+    ):
+        assert response.status_code == 403
+        assert "For &lt;that&gt;." in response.text
+    assert hers.get(reverse("reports")).status_code == 200
+    assert hers.get(reverse("report", args=[filed.uuid])).status_code == 200
+    User.objects.filter(pk=alice.pk).update(suspended_until=timezone.now() - dt.timedelta(seconds=1))
+    assert hers.get("/").status_code == 200
+
+
+def test_a_reported_conversation_is_kept_and_says_so(hers: Client, alice: User, told: Message) -> None:
+    report(alice, told)
+    response = hers.post(reverse("conversation_delete", args=[told.conversation.uuid]), follow=True)
+    assert "deleted for good as soon as the report about it is decided" in response.text
+    assert Message.objects.filter(pk=told.pk).exists()
+    assert hers.get(reverse("conversation", args=[told.conversation.uuid])).status_code == 404
