@@ -25,12 +25,19 @@ def prepare(folder: Path, *, people: int) -> list[str]:
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
     from django.core.management import call_command
+    from django.utils import timezone
 
-    from conversations.models import User
+    from conversations.models import NoticeAcceptance, User
+    from conversations.operations import access
 
     call_command("migrate", interactive=False, verbosity=0)
     # A password that nobody knows; hashing one for each person would take longer than the measurement.
     User.objects.bulk_create(User(username=f"reader{number}", password="!") for number in range(people))
+    access.ensure_notice(now=timezone.now())
+    notice = access.notice_in_force()
+    NoticeAcceptance.objects.bulk_create(
+        NoticeAcceptance(user=user, notice=notice, accepted_at=timezone.now()) for user in User.objects.all()
+    )
     cookies = []
     for user in User.objects.order_by("pk"):
         session = SessionStore()

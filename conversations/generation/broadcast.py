@@ -60,7 +60,7 @@ class Broadcast:
             receiving.cancel()
             await asyncio.wait({receiving})
 
-    def _heard(self, conversation_id: int) -> None:
+    def _heard(self, conversation_id: int, _news: doorbell.News) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._rung.add, conversation_id)
 

@@ -19,7 +19,7 @@ from conversations.models import Conversation, Message, User
 
 from . import journal
 from .live import Hub, LiveText
-from .transcript import Entry, read_branch, read_entries
+from .transcript import Entry, read_entries
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ MAX_CATCH_UP = 200
 class Cursor:
     """Where a viewer stands: the last message it shows, by which generation, how far, and whether that is still open.
 
-    `revision` is the conversation's when the viewer last saw what staff changed in it.
+    `revision` is the conversation's when the viewer last saw what staff changed in it. `is_followed` says that the text up
+    to the offset was given by this very process, which can then say how it ended; `message_pk` spares it a query.
     """
 
     message: uuid.UUID | None = None
@@ -45,6 +46,8 @@ class Cursor:
     offset: int = 0
     is_open: bool = False
     revision: int = 0
+    is_followed: bool = False
+    message_pk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,43 +112,26 @@ async def follow(
     with hub.watching(conversation_id) as news:
         while True:
             news.clear()
-            looked = await database_sync_to_async(_look)(
+            found = await database_sync_to_async(_look)(
                 user=user, conversation_id=conversation_id, cursor=cursor
             )
-            if looked is None:
+            if found is None:
                 yield Gone()
                 return
-            events, tip, position = looked
-            revision = cursor.revision
-            for event in events:
-                if isinstance(event, Moderated):
-                    revision = event.revision
+            for event in found.events:
                 yield event
-            cursor = replace(cursor, revision=revision)
-            if tip is None or tip.generation is None or not tip.is_open:
-                cursor = _at(tip, revision=revision) if tip is not None else cursor
+            cursor = found.cursor
+            if found.writing is None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), IDLE_LOOK_SECONDS)
                 continue
-            texts = attach(hub=hub, live=hub.text_of(tip.generation.pk), offset=position)
+            texts = attach(hub=hub, live=hub.text_of(found.writing), offset=cursor.offset)
+            position = cursor.offset
             async with contextlib.aclosing(texts):
                 async for text in texts:
                     position += len(text)
                     yield Grown(text)
-            ended = await database_sync_to_async(_read_entry)(tip.message.pk)
-            if (
-                ended is None
-                or ended.is_open
-                or ended.generation != tip.generation
-                or len(ended.text) < position
-            ):
-                # Another generation goes on with it, or the end could not be written: the next look shows it anew.
-                cursor = Cursor(tip.message.uuid, revision=revision)
-                continue
-            if len(ended.text) > position:
-                yield Grown(ended.text[position:])
-            yield Ended(ended)
-            cursor = _at(ended, revision=revision)
+            cursor = replace(cursor, offset=position, is_followed=True)
 
 
 async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncGenerator[str, None]:
@@ -169,46 +155,82 @@ async def attach(*, hub: Hub, live: LiveText, offset: int) -> AsyncGenerator[str
         hub.leave(live)
 
 
-def _at(entry: Entry, *, revision: int) -> Cursor:
-    generation = entry.generation.uuid if entry.generation else None
-    return Cursor(entry.message.uuid, generation, len(entry.text), entry.is_open, revision)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a look found: what brings the viewer up to date, where it then stands, and the generation that is writing."""
+
+    events: list[Event]
+    cursor: Cursor
+    writing: int | None
 
 
-def _look(
-    *, user: User, conversation_id: int, cursor: Cursor
-) -> tuple[list[Event], Entry | None, int] | None:
-    """Compare the cursor with what there is.
-
-    Returns the events that bring the viewer up to date, the entry at the tip, and the offset from which the text of that
-    entry is still to be given. None where the conversation is not there for the user.
-    """
+def _look(*, user: User, conversation_id: int, cursor: Cursor) -> _Found | None:
+    """Compare the cursor with what there is. None where the conversation is not there for the user."""
     conversation = Conversation.objects.visible_to(user).filter(pk=conversation_id).first()
     if conversation is None:
         return None
-    events: list[Event] = []
+    # Read first, said last: what is written meanwhile is not among it, and what ends is to be ended where it stands.
+    changed: list[Event] = []
     if conversation.revision > cursor.revision:
-        events.append(_changed_by_staff(conversation, cursor=cursor))
-    seen = None
-    if cursor.message is not None:
-        seen = Message.objects.filter(conversation=conversation, uuid=cursor.message).first()
+        changed.append(_changed_by_staff(conversation, cursor=cursor))
+        cursor = replace(cursor, revision=conversation.revision)
+    seen, new = _read_branch_since(conversation, cursor=cursor)
+    events: list[Event] = []
     if seen is not None:
-        entry = read_entries([seen.pk])[0]
-        position = len(entry.text)
-        generation = entry.generation.uuid if entry.generation else None
-        if generation == cursor.generation and cursor.is_open and entry.is_open:
-            # The page may be ahead of the journal, so what it says is taken as it is. If it says nonsense, it gets no text
-            # until the end, and then the message anew.
-            position = cursor.offset
-            events.append(Resumed(entry, position))
-        elif generation != cursor.generation or cursor.is_open:
-            # Another generation went on with it, or it ended while the viewer was away.
-            events.append(Replaced(entry))
-        if seen.pk == conversation.head_id:
-            return events, entry, position
-    entries = read_branch(conversation, limit=MAX_CATCH_UP, after=seen)
-    if not entries:
-        return events, None, 0
-    return [*events, Added(entries)], entries[-1], len(entries[-1].text)
+        events += _changes_of(seen, cursor=cursor)
+    if new:
+        events.append(Added(new))
+    tip = new[-1] if new else seen
+    if tip is None:
+        return _Found([*events, *changed], cursor, None)
+    # The page may be ahead of the journal, so what it says is taken as it is. If it says nonsense, it gets no text until
+    # the end, and then the message anew.
+    is_resumed = isinstance(events[-1] if events else None, Resumed)
+    return _Found(
+        [*events, *changed],
+        Cursor(
+            tip.message.uuid,
+            tip.generation.uuid if tip.generation else None,
+            cursor.offset if is_resumed else len(tip.text),
+            tip.is_open,
+            cursor.revision,
+            message_pk=tip.message.pk,
+        ),
+        tip.generation.pk if tip.generation and tip.is_open else None,
+    )
+
+
+def _read_branch_since(conversation: Conversation, *, cursor: Cursor) -> tuple[Entry | None, list[Entry]]:
+    """Return the message that the viewer shows last, if it is there, and those after it in the branch in view."""
+    seen = cursor.message_pk
+    if seen is None and cursor.message is not None:
+        known = conversation.messages.filter(uuid=cursor.message)
+        seen = known.values_list("pk", flat=True).first()
+    ids = []
+    if seen is None or seen != conversation.head_id:
+        ids = Message.objects.path_ids(conversation.head_id, limit=MAX_CATCH_UP)
+    if seen in ids:
+        ids = ids[: ids.index(seen)]
+    entries = read_entries(ids if seen is None else [seen, *ids])
+    return (
+        next((entry for entry in entries if entry.message.pk == seen), None),
+        [entry for entry in entries if entry.message.pk != seen],
+    )
+
+
+def _changes_of(entry: Entry, *, cursor: Cursor) -> list[Event]:
+    """Return what became of the message that the viewer shows last."""
+    generation = entry.generation.uuid if entry.generation else None
+    if generation == cursor.generation and not cursor.is_open:
+        return []
+    if generation == cursor.generation and entry.is_open and not cursor.is_followed:
+        return [Resumed(entry, cursor.offset)]
+    is_as_given = cursor.offset <= len(entry.text) and not entry.message.is_hidden
+    if generation == cursor.generation and cursor.is_followed and not entry.is_open and is_as_given:
+        rest = entry.text[cursor.offset :]
+        return [Grown(rest), Ended(entry)] if rest else [Ended(entry)]
+    # Another generation went on with it, it ended while the viewer was away, or its end could not be written.
+    return [Replaced(entry)]
 
 
 def _changed_by_staff(conversation: Conversation, *, cursor: Cursor) -> Moderated:
@@ -218,11 +240,6 @@ def _changed_by_staff(conversation: Conversation, *, cursor: Cursor) -> Moderate
     entries = read_entries(list(changed.values_list("pk", flat=True)[:MAX_CATCH_UP]))
     # What is still being written comes anew when that ends.
     return Moderated([entry for entry in entries if not entry.is_open], conversation.revision)
-
-
-def _read_entry(message_id: int) -> Entry | None:
-    entries = read_entries([message_id])
-    return entries[0] if entries else None
 
 
 # --- Texts that another process writes ---

@@ -90,8 +90,8 @@ def claim(*, owner: str, limit: int, now: dt.datetime) -> list[Job]:
     # In one transaction, since nobody would write what was claimed by a call that then failed. Rows that another runner
     # is just claiming are left to it.
     with transaction.atomic():
-        mine = waiting.select_for_update(skip_locked=True, of=("self",)).select_related("model", "message")
-        for generation in mine[:limit]:
+        mine = waiting.select_for_update(skip_locked=True, of=("self",))
+        for generation in mine.select_related("model", "message", "conversation__owner")[:limit]:
             won = Generation.objects.filter(pk=generation.pk, status=Generation.Status.QUEUED).update(
                 status=Generation.Status.RUNNING, owner=owner, started_at=now, heartbeat_at=now
             )

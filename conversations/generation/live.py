@@ -9,8 +9,10 @@ import bisect
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from . import doorbell
+from .doorbell import News
 
 
 class LiveText:
@@ -94,11 +96,11 @@ class LiveText:
 class Pace:
     """How long viewers wait between two frames, in seconds, so that all of them together leave the process time to live.
 
-    One viewer gets a frame every 33 ms. Many share at most half of a core for what rendering and sending a frame was
+    One viewer gets a frame every 50 ms. Many share at most half of a core for what rendering and sending a frame was
     seen to cost: their frames come less often and hold more text each.
     """
 
-    SHORTEST = 0.033
+    SHORTEST = 0.05
     LONGEST = 1.0
     SHARE = 0.5
 
@@ -124,6 +126,16 @@ class Pace:
         return min(max(self.SHORTEST, self._viewers * self._cost / self.SHARE), self.LONGEST)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RunnerNews:
+    """What a runner waits for."""
+
+    turns: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a generation may have been queued."""
+    stops: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when one may have been asked to stop."""
+
+
 class Hub:
     """The live texts of this process and the waiting viewers and runners, of one event loop."""
 
@@ -131,7 +143,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._texts: dict[int, LiveText] = {}
         self._watchers: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
-        self._runner_events: set[asyncio.Event] = set()
+        self._runners: set[RunnerNews] = set()
         self.copies_wanted = asyncio.Event()
         """Set when the copies may be behind: somebody has begun to watch one, or something changed."""
         self.pace = Pace()
@@ -140,15 +152,18 @@ class Hub:
     def close(self) -> None:
         doorbell.stop_listening(self._heard)
 
-    def _heard(self, conversation_id: int) -> None:
+    def _heard(self, conversation_id: int, news: News) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.ring, conversation_id)
+            self._loop.call_soon_threadsafe(self.ring, conversation_id, news)
 
-    def ring(self, conversation_id: int) -> None:
-        """Wake who waits for this conversation, and the runner."""
+    def ring(self, conversation_id: int, news: News = News.ANY) -> None:
+        """Wake the runner where it has to act, first since an answer waits for it, and who waits for this conversation."""
+        for runner in self._runners:
+            if news in {News.TURN, News.ANY}:
+                runner.turns.set()
+            if news in {News.STOP, News.ANY}:
+                runner.stops.set()
         for event in self._watchers.get(conversation_id, ()):
-            event.set()
-        for event in self._runner_events:
             event.set()
         self.copies_wanted.set()
 
@@ -164,14 +179,14 @@ class Hub:
             if not self._watchers[conversation_id]:
                 del self._watchers[conversation_id]
 
-    def add_runner_event(self) -> asyncio.Event:
-        """Return an event that is set when anything changed that a runner may have to act on."""
-        event = asyncio.Event()
-        self._runner_events.add(event)
-        return event
+    def add_runner(self) -> RunnerNews:
+        """Return what is set when something changed that a runner may have to act on."""
+        news = RunnerNews()
+        self._runners.add(news)
+        return news
 
-    def remove_runner_event(self, event: asyncio.Event) -> None:
-        self._runner_events.discard(event)
+    def remove_runner(self, news: RunnerNews) -> None:
+        self._runners.discard(news)
 
     def text_of(self, generation_id: int) -> LiveText:
         """Return the live text of a generation, empty where nothing is known of it yet."""

@@ -71,8 +71,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._looks = asyncio.Event()
-        self._news = hub.add_runner_event()
+        self._news = hub.add_runner()
 
     async def run(self) -> None:
         """Work until drained, then close all upstream connections."""
@@ -87,15 +86,15 @@ class Runner:
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
         finally:
-            self._hub.remove_runner_event(self._news)
+            self._hub.remove_runner(self._news)
             await self._upstreams.aclose()
             self._stopped.set()
 
     async def drain(self) -> None:
         """Take nothing more, end what runs as interrupted with its text kept, and wait until that is done."""
         self._draining.set()
-        self._looks.set()
-        self._news.set()
+        self._news.turns.set()
+        self._news.stops.set()
         for running in list(self._running.values()):
             running.stop(Generation.Status.INTERRUPTED)
         await self._stopped.wait()
@@ -116,14 +115,12 @@ class Runner:
 
     async def _claim_loop(self) -> None:
         while not self._draining.is_set():
-            self._news.clear()
+            self._news.turns.clear()
             try:
                 await self._claim()
             except Exception:
                 logger.exception("The queue could not be read; it is tried again.")
-            await self._sleep(self._news, LOOK_SECONDS)
-            # The same hints tell of new turns and of wishes to stop.
-            self._looks.set()
+            await self._sleep(self._news.turns, LOOK_SECONDS)
 
     async def _claim(self) -> None:
         while (free := settings.GENERATION_CONCURRENCY - len(self._running)) > 0:
@@ -159,9 +156,10 @@ class Runner:
                 await self._finish(running, outcome)
         finally:
             self._running.pop(running.job.generation_id, None)
+            # Who watches the text looks when it ends; to have heard of that before spares them a second look.
+            doorbell.ring(running.job.conversation_id, doorbell.News.END)
             running.live.end()
             self._hub.forget(running.job.generation_id)
-            doorbell.ring(running.job.conversation_id)
 
     async def _relay(self, running: _Running) -> None:
         """Append what the model says to the live text, until the stream ends. Touches no database."""
@@ -230,8 +228,8 @@ class Runner:
         last_look = 0.0
         while not self._draining.is_set():
             begun = time.monotonic()
-            is_asked = self._looks.is_set()
-            self._looks.clear()
+            is_asked = self._news.stops.is_set()
+            self._news.stops.clear()
             try:
                 await self._flush()
                 if is_asked or begun - last_look >= LOOK_SECONDS:
@@ -242,7 +240,7 @@ class Runner:
             # A slow database is given four times as long to rest as a commit took.
             took = time.monotonic() - begun
             pause = max(FLUSH_SECONDS - took, 4 * took, 0.02)
-            await self._sleep(self._looks if self._running else self._draining, min(pause, 1.0))
+            await self._sleep(self._news.stops if self._running else self._draining, min(pause, 1.0))
 
     async def _flush(self) -> None:
         """Commit the new text of all generations in one transaction."""

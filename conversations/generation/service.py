@@ -8,7 +8,9 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import connection
 
 from conversations.llm import tokens
 
@@ -29,6 +31,7 @@ class Service:
         self._is_drained = False
         if self.runner is not None:
             self._spawn(self.runner.run())
+        self._spawn(database_sync_to_async(_keep_connection)())
         # The first count loads the vocabulary, for which nobody should have to wait.
         self.loop.run_in_executor(None, partial(tokens.count, "", model=settings.CHAT_MODEL))
         self._broadcast = (
@@ -54,6 +57,16 @@ class Service:
             self._broadcast.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+def _keep_connection() -> None:
+    """Leave SQLite's connection open in the thread that does the database's work for sockets and runner.
+
+    To open one and set it up takes longer than most of what is asked of it. Requests have threads that end with them, so
+    that theirs are closed as the settings say; other databases are reached through a pool.
+    """
+    if connection.vendor == "sqlite":
+        connection.settings_dict = {**connection.settings_dict, "CONN_MAX_AGE": None}
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:

@@ -21,17 +21,21 @@ class Entry:
 
 
 def read_entries(message_ids: Sequence[int]) -> list[Entry]:
-    """Return the entries of these messages, oldest first. Three queries, whatever their number.
+    """Return the entries of these messages, oldest first. At most three queries, whatever their number.
 
     The order of the queries matters: a generation that ends between them has moved its text from the journal into the
     message. Read in this order, its entry is open and perhaps short, and following it brings the rest; the other way
     round it could look ended and empty.
     """
     newest: dict[int, Generation] = {}
-    generations = Generation.objects.filter(message__in=message_ids).select_related("model").order_by("pk")
-    for generation in generations:
+    generations = Generation.objects.filter(message__in=message_ids).select_related("model", "message")
+    for generation in generations.order_by("pk"):
         newest[generation.message_id] = generation
-    messages = list(Message.objects.filter(pk__in=message_ids).order_by("depth"))
+    messages = [generation.message for generation in newest.values()]
+    of_users = set(message_ids) - newest.keys()
+    if of_users:
+        messages += Message.objects.filter(pk__in=of_users)
+    messages.sort(key=lambda message: message.depth)
     journal = read_journal([generation.pk for generation in newest.values() if generation.is_active])
     entries = []
     for message in messages:
@@ -55,15 +59,7 @@ def read_journal(generation_ids: Sequence[int]) -> dict[int, str]:
     return texts
 
 
-def read_branch(
-    conversation: Conversation, *, limit: int, before: Message | None = None, after: Message | None = None
-) -> list[Entry]:
-    """Return the last `limit` entries of the branch in view, oldest first.
-
-    With `before`, those above that message; with `after`, only those below it.
-    """
+def read_branch(conversation: Conversation, *, limit: int, before: Message | None = None) -> list[Entry]:
+    """Return the last `limit` entries of the branch in view, oldest first; with `before`, those above that message."""
     tip = before.parent_id if before is not None else conversation.head_id
-    ids = Message.objects.path_ids(tip, limit=limit)
-    if after is not None and after.pk in ids:
-        ids = ids[: ids.index(after.pk)]
-    return read_entries(ids)
+    return read_entries(Message.objects.path_ids(tip, limit=limit))

@@ -24,8 +24,8 @@ LONG_LIST = 1_000
 LONGEST_BLOCK = 60_000
 """Characters of one block, code excepted, beyond which it is shown without formatting."""
 SLOW_SECONDS = 0.02
-"""A parse that took longer is not repeated until the open block has grown by SLOW_GROWTH: there are texts on which parsers
-are slow, and a model can be made to write them. They come in fewer steps, and cost no more than a few parses in all."""
+"""A parse that took more CPU time is not repeated until the open block has grown by SLOW_GROWTH: there are texts on which
+parsers are slow, and a model can be made to write them. They come in fewer steps, and cost a few parses in all."""
 SLOW_GROWTH = 1.5
 _CACHED_TEXTS = 512
 
@@ -81,7 +81,7 @@ class MarkdownStream:
             self._open, self._growing = self._growing.html(self._open), None
         if len(self._text) < self._patience:
             return MarkdownUpdate("", "", (0, ""), self._offset)
-        begun = time.perf_counter()
+        begun = time.thread_time()
         *done, rest = self._pieces(is_whole=False)
         finished = "".join(_render(piece, is_finished=True) for piece in done)
         self._offset += len(self._text) - len(rest)
@@ -90,7 +90,7 @@ class MarkdownStream:
         append = None if finished else _difference(self._open, still_open)
         self._open = still_open
         self._growing = _growing(rest, still_open)
-        is_slow = time.perf_counter() - begun > SLOW_SECONDS
+        is_slow = time.thread_time() - begun > SLOW_SECONDS
         self._patience = int(len(rest) * SLOW_GROWTH) if is_slow else 0
         return MarkdownUpdate(finished, still_open, append, self._offset)
 

@@ -1,0 +1,165 @@
+"""One person opens a long conversation and a short one: how long each page takes, how large it is, and how many queries.
+
+    python benchmarks/page.py
+
+Runs in one process, without a network: the middleware, the view, the queries and the templates, one page after the other in
+turn. The last line is a JSON object with the figures and the goals beside them; README.md says what they mean.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import site  # noqa: E402  (found where the project is, from wherever this is started)
+from benchmarks.stamps import deltas  # noqa: E402
+
+# Name of the figure, and what it must not exceed.
+GOALS: list[tuple[str, float]] = [
+    ("ratio", 1.5),
+    ("more_queries", 0),
+]
+
+
+def write_conversation(*, messages: int, chars: int) -> str:
+    """Make a conversation of so many messages of the one person there is, and return the path of its page."""
+    from django.utils import timezone
+
+    from conversations.models import ChatModel, Conversation, Generation, Message, User
+
+    now = timezone.now()
+    owner = User.objects.get()
+    model = ChatModel.objects.order_by("-is_default")[0]
+    conversation = Conversation.objects.create(
+        owner=owner, title=f"{messages} messages", created_at=now, last_activity_at=now
+    )
+    head = None
+    for depth in range(messages):
+        is_question = depth % 2 == 0
+        head = Message.objects.create(
+            conversation=conversation,
+            parent=head,
+            depth=depth,
+            role=Message.Role.USER if is_question else Message.Role.ASSISTANT,
+            author=owner if is_question else None,
+            client_id=uuid.uuid4() if is_question else None,
+            text=f"Question {depth}?" if is_question else "".join(deltas(count=chars // 10, chars=5)),
+            created_at=now,
+        )
+        if not is_question:
+            Generation.objects.create(
+                conversation=conversation,
+                message=head,
+                model=model,
+                client_id=uuid.uuid4(),
+                max_tokens=1,
+                status=Generation.Status.COMPLETE,
+                prompt_tokens=1,
+                completion_tokens=1,
+                created_at=now,
+                ended_at=now,
+            )
+    conversation.head = head
+    conversation.save()
+    return f"/c/{conversation.uuid}/"
+
+
+def load(client: Any, path: str, *, is_cold: bool) -> float:
+    """Return the milliseconds that one page takes; cold, its Markdown is rendered anew."""
+    from conversations.rendering import markdown
+
+    if is_cold:
+        markdown._rendered.cache_clear()
+    begun = time.perf_counter()
+    response = client.get(path)
+    took = (time.perf_counter() - begun) * 1000
+    if response.status_code != 200:
+        raise RuntimeError(f"The page answered {response.status_code}.")
+    return took
+
+
+def look_at(client: Any, path: str) -> tuple[int, int]:
+    """Return the queries that a page takes, and its bytes."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as queries:
+        response = client.get(path)
+    return len(queries), len(response.content)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Load both pages in turn, and return the medians and what they hold."""
+    [cookie] = site.prepare(folder, people=1)
+
+    from django.core.management import call_command
+    from django.test import Client
+
+    from conversations.operations import catalogue
+
+    catalogue.sync_catalogue()
+    call_command("collectstatic", interactive=False, verbosity=0)
+    client = Client(SERVER_NAME="localhost", HTTP_COOKIE=cookie)
+    long = write_conversation(messages=options.messages, chars=options.chars)
+    short = write_conversation(messages=10, chars=options.chars)
+    figures: dict[str, float] = {}
+    for kind, is_cold in (("", False), ("cold_", True)):
+        times: dict[str, list[float]] = {long: [], short: []}
+        for number in range(options.rounds + 1):
+            for path, taken in times.items():
+                took = load(client, path, is_cold=is_cold)
+                # The first time of each is for the templates to be read.
+                if number:
+                    taken.append(took)
+        medians = {path: statistics.median(taken) for path, taken in times.items()}
+        figures[f"{kind}ms"] = medians[long]
+        figures[f"{kind}ms_of_10"] = medians[short]
+        figures[f"{kind}ratio"] = medians[long] / medians[short]
+    queries, length = look_at(client, long)
+    queries_of_10, length_of_10 = look_at(client, short)
+    figures |= {
+        "queries": queries,
+        "more_queries": queries - queries_of_10,
+        "kb": length / 1024,
+        "kb_of_10": length_of_10 / 1024,
+    }
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
+def main() -> int:
+    """Read the options, measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--messages", type=int, default=1000, help="messages of the long conversation (default 1000)"
+    )
+    parser.add_argument("--chars", type=int, default=500, help="characters of an answer, about (default 500)")
+    parser.add_argument("--rounds", type=int, default=30, help="loads of each page (default 30)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="chatsite-benchmark-") as folder:
+        figures = measure(options, Path(folder))
+    goals = [
+        {"figure": name, "value": figures[name], "goal": goal, "met": figures[name] <= goal}
+        for name, goal in GOALS
+    ]
+    for name, value in figures.items():
+        print(f"{name:28} {value:>10}")
+    for goal in goals:
+        print(
+            f"{'met' if goal['met'] else 'MISSED':8} {goal['figure']} {goal['value']} (goal {goal['goal']})"
+        )
+    print(json.dumps({"options": vars(options), "figures": figures, "goals": goals}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
