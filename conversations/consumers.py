@@ -21,7 +21,7 @@ from conversations.generation import feed
 from conversations.generation.live import Hub, current_hub
 from conversations.generation.service import ensure_started
 from conversations.models import Conversation, User
-from conversations.operations import sessions, turns
+from conversations.operations import access, sessions, turns
 from conversations.rendering import fragments
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,11 @@ CLOSE_TOO_LARGE = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_SIGNED_OUT = 4401
 CLOSE_TOO_SLOW = 4408
-CLOSE_SUSPENDED = 4423
+CLOSE_KEPT_OUT = 4423
 CLOSE_TOO_MANY = 4429
 _CLOSE_CODES = {
     sessions.Ended.SIGNED_OUT: CLOSE_SIGNED_OUT,
-    sessions.Ended.SUSPENDED: CLOSE_SUSPENDED,
+    sessions.Ended.KEPT_OUT: CLOSE_KEPT_OUT,
 }
 
 # The server underneath keeps what a reader does not take, without limit. A page therefore says how much it has taken in,
@@ -69,8 +69,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if visitor is None:
             await self._close(CLOSE_SIGNED_OUT)
             return
-        if visitor.user.is_suspended(timezone.now()):
-            await self._close(CLOSE_SUSPENDED)
+        if await database_sync_to_async(access.may_not_enter)(visitor.user, now=timezone.now()):
+            await self._close(CLOSE_KEPT_OUT)
             return
         self.visitor = visitor
         self._language_code = _language_of(self.scope)
@@ -140,6 +140,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except turns.TurnRefused as error:
             await self._send(fragments.refusal(str(error), client_id=client_id))
             return
+        if self.visitor.user.standing in {User.Standing.PREVIEW, User.Standing.GUEST}:
+            await self._show_what_is_left()
         if self._conversation_id != turn.conversation.pk:
             if conversation is None:
                 await self._show_as_begun(turn.conversation)
@@ -267,6 +269,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
         newest = await database_sync_to_async(_sidebar)(self.visitor.user)
         await self._send(fragments.conversation_begun(conversation, conversations=newest))
 
+    async def _show_what_is_left(self) -> None:
+        user = self.visitor.user
+        use = await database_sync_to_async(access.use_of)(user, now=timezone.now())
+        signup = await database_sync_to_async(access.signup_mode)()
+        is_guest = user.standing == User.Standing.GUEST
+        await self._send(fragments.use_banner(use, is_guest=is_guest, signup=signup))
+
     def _language(self) -> translation.override:
         return translation.override(self._language_code)
 
@@ -302,6 +311,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
                     "Whether people are still signed in could not be checked; it is tried again."
                 )
                 continue
+            if ended:
+                # Whoever is signed in elsewhere goes on there.
+                others = {c.visitor.user.pk for c in consumers if c.visitor not in ended}
+                gone = [visitor for visitor in ended if visitor.user.pk not in others]
+                await database_sync_to_async(sessions.stop_generations)(gone, now=timezone.now())
             for consumer in consumers:
                 if consumer.visitor in ended:
                     await consumer._stop_following()

@@ -150,6 +150,11 @@ class Visitor:
         self.client = client
         weakref.finalize(self, client.close)
         assert "sessionid" in client.cookies, "not signed in"
+        notice = client.get("/")
+        if 'name="version"' in notice.text:
+            version = re.findall(r'name="version" value="(\d+)"', notice.text)[0]
+            form = {"csrfmiddlewaretoken": _token(notice.text), "version": version}
+            client.post("/notice/", data=form, headers={"Referer": address})
 
     @contextlib.contextmanager
     def socket(self, address: str = "") -> Iterator["Socket"]:

@@ -113,6 +113,7 @@ def test_a_decided_report_says_so_and_takes_an_appeal(hers: Client, alice: User,
     assert "Thank &lt;b&gt;you&lt;/b&gt;." in page
     assert "&lt;script&gt;" in page
     assert "The moon is &lt;i&gt;cheese&lt;/i&gt;." in page
+    assert '<textarea class="input report__text" id="why" name="text"' in " ".join(page.split())
     refused = hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": " "})
     assert (refused.status_code, "few words" in refused.text) == (422, True)
     assert hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": "Look again."}).status_code == 302

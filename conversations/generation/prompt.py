@@ -7,6 +7,8 @@ from django.conf import settings
 from conversations.llm.client import ChatRequest
 from conversations.models import ChatModel, Generation, Message
 
+from .end_user import end_user_id
+
 CONTINUE = (
     "Your last answer was cut off. Go on from exactly where it stops, in the same language and format, "
     "without repeating anything and without any remark."
@@ -27,6 +29,14 @@ def _parameter_name(model: ChatModel) -> Literal["max_tokens", "max_completion_t
     return "max_tokens"
 
 
+def _end_user_of(generation: Generation) -> dict[str, str]:
+    """Return the fields that tell the service who asks, without giving them away: two names of one thing over the years."""
+    if generation.model.provider != ChatModel.Provider.OPENAI or not generation.model.sends_end_user_id:
+        return {}
+    identifier = end_user_id(generation.conversation.owner)
+    return {"safety_identifier": identifier, "user": identifier}
+
+
 def build_request(generation: Generation, *, answer: Message) -> ChatRequest:
     """Return the request for this generation of `answer`: system prompt, what of the branch is sent, and parameters.
 
@@ -45,5 +55,5 @@ def build_request(generation: Generation, *, answer: Message) -> ChatRequest:
         messages=messages,
         max_tokens=generation.max_tokens,
         max_tokens_parameter=_parameter_name(model),
-        parameters=generation.parameters,
+        parameters={**generation.parameters, **_end_user_of(generation)},
     )

@@ -1,5 +1,15 @@
 """What is kept: users, conversations, the catalogue, generations, reports of problems and what staff decide on them."""
 
+from .access import (
+    Invitation,
+    Membership,
+    NoticeAcceptance,
+    Preview,
+    Redemption,
+    SiteAccess,
+    UseCounter,
+    UseNotice,
+)
 from .conversations import Conversation, Message
 from .feedback import Feedback
 from .generations import ChatModel, ErrorCode, Generation, GenerationChunk
@@ -22,13 +32,21 @@ __all__ = [
     "Feedback",
     "Generation",
     "GenerationChunk",
+    "Invitation",
+    "Membership",
     "Message",
+    "NoticeAcceptance",
+    "Preview",
+    "Redemption",
     "ReplyPreset",
     "Report",
     "Rerun",
     "ReviewCase",
     "ReviewEvent",
     "ReviewLogHead",
+    "SiteAccess",
     "Snapshot",
+    "UseCounter",
+    "UseNotice",
     "User",
 ]

@@ -115,6 +115,13 @@ class ChatModel(models.Model):
         default=False,
         help_text=_("Whether an assistant message at the end of the prompt is continued."),
     )
+    sends_end_user_id = models.BooleanField(
+        _("sends an id of the user"),
+        default=True,
+        help_text=_(
+            "As safety_identifier and user: an HMAC, no name. Off for a service that refuses fields it does not know."
+        ),
+    )
     enabled = models.BooleanField(_("enabled"), default=True)
     is_default = models.BooleanField(_("default"), default=False)
 

@@ -46,6 +46,7 @@ class ReviewEvent(models.Model):
         RERUN = "rerun", _("prompt run again")
         REVEALED = "revealed", _("reporter revealed")
         OPENED = "opened", _("conversation opened")
+        TRACED = "traced", _("end-user id looked up")
         EXPORTED = "exported", _("exported")
 
     class Outcome(models.TextChoices):

@@ -1,10 +1,14 @@
 """Which models this installation offers."""
 
+from dataclasses import dataclass
+
 from django.conf import settings
 from django.db import transaction
 from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
+from conversations import limits
 from conversations.llm import embedded
 from conversations.models import ChatModel
 
@@ -12,6 +16,9 @@ OPENAI_API = "https://api.openai.com/v1"
 SETUP_PROBLEM = _(
     "No model is set up here: set OPENAI_API_KEY and start again, or start with ./run, which installs the demo model."
 )
+
+# Kept in the catalogue in English, and translated when it is shown, unless an administrator wrote something else.
+DEMO_NOTE = gettext_noop("A very small demo model that runs on this machine. English only, and often wrong.")
 
 # Context window and longest answer of OpenAI's models, in tokens, by the beginning of their names (their model pages,
 # platform.openai.com/docs/models). Anything else starts with cautious figures that an administrator can raise.
@@ -38,9 +45,37 @@ def providers() -> set[str]:
     return set()
 
 
-def offered_models() -> list[ChatModel]:
-    """Return the models that people may choose, the default first."""
-    return list(ChatModel.objects.offered(providers=providers()))
+def offered_models(*, allowed: frozenset[int] | None = None) -> list[ChatModel]:
+    """Return the models that people may choose, the default first; with `allowed`, only those of these ids."""
+    offered = ChatModel.objects.offered(providers=providers())
+    return [model for model in offered if allowed is None or model.pk in allowed]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What people are told about a model."""
+
+    slug: str
+    label: str
+    note: str
+    context_window: int
+    longest_answer: int
+
+    @classmethod
+    def of(cls, model: ChatModel) -> "Facts":
+        """Return the facts about a model on this site, in the language of the reader."""
+        return cls(
+            slug=model.slug,
+            label=model.label,
+            note=gettext(model.note) if model.note == DEMO_NOTE else model.note,
+            context_window=model.context_window,
+            longest_answer=longest_answer(model),
+        )
+
+
+def longest_answer(model: ChatModel) -> int:
+    """Return how many tokens an answer of this model may have here: the smaller one of its own cap and the site's."""
+    return limits.output_cap(None, site_cap=settings.CHAT_MAX_OUTPUT_TOKENS, model_cap=model.max_output_tokens)
 
 
 def setup_problem() -> str | Promise:
@@ -71,7 +106,7 @@ def _add_embedded() -> ChatModel:
         slug="smollm2-135m",
         defaults={
             "label": "SmolLM2 135M",
-            "note": "A very small demo model that runs on this machine. English only, and often wrong.",
+            "note": DEMO_NOTE,
             "provider": ChatModel.Provider.EMBEDDED,
             "upstream_name": embedded.MODEL_NAME,
             "context_window": embedded.CONTEXT_WINDOW,

@@ -11,9 +11,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 
-from conversations.models import Report, ReviewCase, User
+from conversations.models import Invitation, Report, ReviewCase, User
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,18 @@ def tell_of_question(report: Report) -> None:
 def tell_of_notice(user: User, *, text: str, kind: str) -> None:
     """Tell a user of a warning or a suspension."""
     _send("notice", to=[user.email], context={"user": user, "text": text, "kind": kind})
+
+
+def tell_of_approval(user: User) -> None:
+    """Tell somebody who waited that they may come in."""
+    _send("approved", to=[user.email], context={"user": user, "path": reverse("chat")})
+
+
+def invite(invitation: Invitation) -> None:
+    """Mail an invitation to the address that it is for, and note when."""
+    path = reverse("join_by_link", args=[invitation.code])
+    _send("invitation", to=[invitation.email], context={"invitation": invitation, "path": path})
+    Invitation.objects.filter(pk=invitation.pk).update(sent_at=timezone.now())
 
 
 def _send_to_reporter(name: str, report: Report) -> None:
@@ -101,5 +113,7 @@ def _addresses_of_reviewers() -> list[str]:
         codename="decide_reviewcase", content_type__app_label="conversations"
     ).first()
     by_permission = Q(groups__permissions=permission) | Q(user_permissions=permission)
-    staff = User.objects.filter(is_active=True, is_staff=True).filter(by_permission).exclude(email="")
-    return sorted(set(staff.values_list("email", flat=True)))
+    staff = User.objects.filter(is_active=True, is_staff=True).exclude(email="")
+    named = set(staff.filter(by_permission).values_list("email", flat=True))
+    # Where nobody was made a reviewer, the administrators are those who review.
+    return sorted(named or set(staff.filter(is_superuser=True).values_list("email", flat=True)))

@@ -14,7 +14,10 @@ from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
-from conversations.models import User
+from conversations.generation import doorbell
+from conversations.models import Generation, User
+
+from . import access
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,13 @@ class Ended(enum.Enum):
     """Why somebody may no longer be behind a socket."""
 
     SIGNED_OUT = "signed out"
-    SUSPENDED = "suspended"
+    KEPT_OUT = "kept out"
 
 
 def no_longer_valid(visitors: Iterable[Visitor], *, now: dt.datetime) -> dict[Visitor, Ended]:
-    """Return those who were signed out, deactivated, suspended or got another password since, and why.
+    """Return those who were signed out, got another password, or may not use the site any more, and why.
 
-    Two queries, whatever their number.
+    At most three queries, whatever their number.
     """
     visitors = list(visitors)
     sessions = set(
@@ -67,6 +70,20 @@ def no_longer_valid(visitors: Iterable[Visitor], *, now: dt.datetime) -> dict[Vi
             marks.get(visitor.user.pk, ""), visitor.password_mark
         ):
             ended[visitor] = Ended.SIGNED_OUT
-        elif users[visitor.user.pk].is_suspended(now):
-            ended[visitor] = Ended.SUSPENDED
+    kept_out = access.kept_out(users.values(), now=now)
+    ended.update(
+        (visitor, Ended.KEPT_OUT)
+        for visitor in visitors
+        if visitor not in ended and visitor.user.pk in kept_out
+    )
     return ended
+
+
+def stop_generations(visitors: Iterable[Visitor], *, now: dt.datetime) -> None:
+    """Ask that what is being written for these people ends, with its text kept."""
+    active = Generation.objects.active().filter(
+        conversation__owner__in={visitor.user.pk for visitor in visitors}, stop_requested_at__isnull=True
+    )
+    for conversation_id in list(active.values_list("conversation_id", flat=True)):
+        active.filter(conversation=conversation_id).update(stop_requested_at=now)
+        doorbell.ring(conversation_id)

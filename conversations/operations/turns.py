@@ -18,7 +18,7 @@ from conversations.llm import tokens
 from conversations.models import ChatModel, Conversation, Generation, Message, User
 from conversations.models.conversations import TITLE_LENGTH
 
-from . import catalogue
+from . import access, catalogue
 
 # No window of today's models holds more turns than this; it bounds what one send reads.
 _MAX_MESSAGES_READ = 2_000
@@ -61,7 +61,7 @@ def start_turn(
     `conversation` is the public id of one that exists, or None for a new one. `client_id` is made by the page: the same
     one twice is one message. `max_tokens` asks for a shorter answer than the cap. Raises TurnRefused.
     """
-    author = _lock_author(user, now=now)
+    author = _lock_author(user)
     sent = Message.objects.filter(author=author, client_id=client_id).select_related("conversation").first()
     if sent is not None:
         return _turn_already_taken(sent, client_id)
@@ -69,11 +69,13 @@ def start_turn(
     place = _lock_conversation(author, conversation) if conversation else None
     if place is not None and place.generations.active().exists():
         raise TurnRefused(_STILL_WRITING)
-    model = _choose_model(model_slug)
+    use = _use_of(author, now=now)
+    model = _choose_model(model_slug, allowed=use.model_ids)
     cap = _cap(max_tokens, model=model)
     _check_text(text, model=model)
     trimmed = _trim(place, newest=[("user", _count(text, model=model))], model=model, max_tokens=cap)
 
+    _count_message(author, now=now)
     is_new = place is None
     if place is None:
         place = Conversation.objects.create(
@@ -106,7 +108,7 @@ def start_turn(
     place.head = answer
     place.last_activity_at = now
     place.save(update_fields=["head", "last_activity_at"])
-    _ring_after_commit(place.pk)
+    _ring_after_commit(place.pk, doorbell.News.TURN)
     return Turn(place, generation, is_new)
 
 
@@ -116,7 +118,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
 
     For an answer that was stopped, interrupted or cut off, or that failed. Raises TurnRefused.
     """
-    author = _lock_author(user, now=now)
+    author = _lock_author(user)
     answer = (
         Message.objects.visible_to(author)
         .filter(uuid=message, role=Message.Role.ASSISTANT)
@@ -137,8 +139,9 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
         raise TurnRefused(_("This answer can't be continued."))
     # Read only now, under the lock: another generation may just have written to it.
     answer.refresh_from_db(fields=["text"])
-    offered = catalogue.offered_models()
-    model = last.model if last.model in offered else _choose_model("")
+    use = _use_of(author, now=now, is_new_message=False)
+    offered = catalogue.offered_models(allowed=use.model_ids)
+    model = last.model if last.model in offered else _choose_model("", allowed=use.model_ids)
     cap = min(last.max_tokens, settings.CHAT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
     generation = Generation.objects.create(
         conversation=place,
@@ -155,7 +158,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
     )
     place.last_activity_at = now
     place.save(update_fields=["last_activity_at"])
-    _ring_after_commit(place.pk)
+    _ring_after_commit(place.pk, doorbell.News.TURN)
     return generation
 
 
@@ -186,7 +189,7 @@ def request_stop(*, user: User, message: uuid.UUID, now: dt.datetime) -> None:
     waiting = active.filter(pk=generation.pk, status=Generation.Status.QUEUED)
     if not waiting.update(status=Generation.Status.STOPPED, stop_requested_at=now, ended_at=now):
         active.filter(pk=generation.pk, stop_requested_at__isnull=True).update(stop_requested_at=now)
-    _ring_after_commit(generation.conversation_id)
+    _ring_after_commit(generation.conversation_id, doorbell.News.STOP)
 
 
 def make_title(text: str) -> str:
@@ -195,22 +198,21 @@ def make_title(text: str) -> str:
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
-def _ring_after_commit(conversation_id: int) -> None:
-    transaction.on_commit(lambda: doorbell.ring(conversation_id))
+def _ring_after_commit(conversation_id: int, news: doorbell.News) -> None:
+    transaction.on_commit(lambda: doorbell.ring(conversation_id, news))
 
 
-def _lock_author(user: User, *, now: dt.datetime) -> User:
+def _lock_author(user: User) -> User:
     """Lock the user's row, so that two sends of one person come one after the other. Raises TurnRefused."""
     author = User.objects.select_for_update().filter(pk=user.pk, is_active=True).first()
     if author is None:
         raise TurnRefused(_("Your account is not active."))
-    if author.is_suspended(now):
-        raise TurnRefused(_("Your account is suspended."))
     return author
 
 
 def _lock_conversation(author: User, public_id: uuid.UUID) -> Conversation:
-    found = Conversation.objects.visible_to(author).select_for_update().filter(uuid=public_id).first()
+    mine = Conversation.objects.visible_to(author).select_related("head")
+    found = mine.select_for_update(of=("self",)).filter(uuid=public_id).first()
     if found is None:
         raise TurnRefused(_GONE)
     return found
@@ -228,8 +230,24 @@ def _check_rate(author: User, *, now: dt.datetime) -> None:
         raise TurnRefused(_("That was a lot in one minute. Wait a moment, then send it again."))
 
 
-def _choose_model(slug: str) -> ChatModel:
-    offered = catalogue.offered_models()
+def _use_of(author: User, *, now: dt.datetime, is_new_message: bool = True) -> access.Use:
+    """Return what the author may do. Raises TurnRefused where they may not write, or not even go on with an answer."""
+    use = access.use_of(author, now=now)
+    if use.refusal and (is_new_message or use.is_over):
+        raise TurnRefused(use.refusal)
+    return use
+
+
+def _count_message(author: User, *, now: dt.datetime) -> None:
+    """Count a message that is about to be kept. Raises TurnRefused where none is left."""
+    try:
+        access.count_message(author, now=now)
+    except access.UseRefused as error:
+        raise TurnRefused(str(error)) from error
+
+
+def _choose_model(slug: str, *, allowed: frozenset[int] | None) -> ChatModel:
+    offered = catalogue.offered_models(allowed=allowed)
     if not offered:
         raise TurnRefused(catalogue.SETUP_PROBLEM)
     if not slug:

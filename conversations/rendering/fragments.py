@@ -11,12 +11,13 @@ from typing import Any
 
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.html import escape, format_html, format_html_join
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from conversations.generation.transcript import Entry
 from conversations.models import Conversation, Generation, Message
+from conversations.operations.access import Use
 from conversations.operations.turns import can_continue
 
 from .markdown import MarkdownStream, render_markdown
@@ -101,7 +102,7 @@ class AnswerWriter:
             return (
                 partial(_DONE, "beforeend", update.finished)
                 + partial(_OPEN, "innerHTML", update.open)
-                + partial("#cursor", "innerHTML", self.cursor_html())
+                + partial("#cursor>[name=offset]", "outerHTML", _hidden("offset", self._cursor))
             )
         if update.append is not None:
             depth, html = update.append
@@ -155,19 +156,23 @@ def cursor_html(entry: Entry | None, *, offset: int = 0) -> SafeString:
     if entry is None:
         return SafeString("")
     generation = entry.generation.uuid if entry.generation else ""
-    fields = {
-        "message": entry.message.uuid,
-        "generation": generation,
-        # As text, since a number would be written with separators.
-        "offset": str(offset),
-        "open": "1" if entry.is_open else "",
-    }
-    return format_html_join("", '<input type="hidden" name="{}" value="{}">', fields.items())
+    return format_html(
+        "{}{}{}{}",
+        _hidden("message", entry.message.uuid),
+        _hidden("generation", generation),
+        _hidden("offset", offset),
+        _hidden("open", "1" if entry.is_open else ""),
+    )
+
+
+def _hidden(name: str, value: object) -> SafeString:
+    # As text, since a number would be written with separators.
+    return format_html('<input type="hidden" name="{}" value="{}">', name, str(value))
 
 
 def stop_target_html(entry: Entry) -> SafeString:
     """Return the hidden field of the stop form."""
-    return format_html('<input type="hidden" name="message" value="{}">', entry.message.uuid)
+    return _hidden("message", entry.message.uuid)
 
 
 def added(entries: Sequence[Entry]) -> tuple[str, AnswerWriter | None]:
@@ -241,6 +246,12 @@ def refusal(reason: str, *, client_id: object = "") -> str:
     return partial(
         "#composer-error", "innerHTML", f'<span data-client-id="{escape(client_id)}">{escape(reason)}</span>'
     )
+
+
+def use_banner(use: Use, *, is_guest: bool, signup: str) -> str:
+    """Return the frame that says which preview this is and what is left of it."""
+    context = {"use": use, "is_guest": is_guest, "signup": signup}
+    return partial("#use", "outerHTML", render_to_string("conversations/_use.html", context))
 
 
 def announce(text: str) -> str:

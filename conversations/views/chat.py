@@ -17,12 +17,13 @@ from django.views.decorators.http import require_GET, require_POST
 from conversations.forms import ContinueForm, RenameForm, SendForm, StopForm, first_error
 from conversations.generation.transcript import Entry, read_branch
 from conversations.models import AccountNotice, Conversation, Message, User
-from conversations.operations import catalogue, conversations, turns
+from conversations.operations import access, catalogue, conversations, turns
 from conversations.rendering import fragments
 
 PAGE_LENGTH = 40
 """How many messages a page shows at once; the earlier ones are a click away."""
 SIDEBAR_LENGTH = 200
+MAX_EXPORTED = 10_000
 
 
 class UserRequest(HttpRequest):
@@ -66,21 +67,22 @@ def _chat_page(
     status: int = 200,
 ) -> HttpResponse:
     entries = read_branch(conversation, limit=PAGE_LENGTH, before=before) if conversation else []
-    offered = catalogue.offered_models()
+    use = access.use_of(request.user, now=timezone.now())
+    offered = [catalogue.Facts.of(model) for model in catalogue.offered_models(allowed=use.model_ids)]
+    asked_for = form["model"].value() if form else ""
     context = {
         **_thread_context(conversation, entries, user=request.user),
         "notices": request.user.notices.filter(
             kind=AccountNotice.Kind.WARNING, acknowledged_at__isnull=True, lifted_at__isnull=True
         ),
         "conversations": Conversation.objects.visible_to(request.user).newest_first()[:SIDEBAR_LENGTH],
+        "use": use,
+        "is_guest": request.user.standing == User.Standing.GUEST,
+        "adopted": request.session.pop("adopted", ""),
         "models": offered,
-        "model": offered[0] if offered else None,
+        "chosen_model": next((m for m in offered if m.slug == asked_for), offered[0] if offered else None),
         "setup_problem": "" if offered else catalogue.SETUP_PROBLEM,
-        "limits": {
-            "max_input_chars": settings.CHAT_MAX_INPUT_CHARS,
-            "max_input_tokens": settings.CHAT_MAX_INPUT_TOKENS,
-            "max_output_tokens": settings.CHAT_MAX_OUTPUT_TOKENS,
-        },
+        "max_input_chars": settings.CHAT_MAX_INPUT_CHARS,
         "form": form,
         "refusal": refusal,
         "client_id": uuid.uuid4(),
@@ -210,6 +212,28 @@ def delete(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
             ),
         )
     return redirect("chat")
+
+
+@require_GET
+def export(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
+    """Give the branch in view as a Markdown file. What staff took out of view is not in it."""
+    conversation = _conversation_or_404(request.user, public_id)
+    entries = read_branch(conversation, limit=MAX_EXPORTED)
+    who = {Message.Role.USER: _("You"), Message.Role.ASSISTANT: _("Assistant")}
+    turns = [f"## {who[Message.Role(e.message.role)]}\n\n{e.text or '…'}\n" for e in entries]
+    response = HttpResponse(
+        f"# {conversation.title}\n\n" + "\n".join(turns), content_type="text/markdown; charset=utf-8"
+    )
+    response["Content-Disposition"] = f'attachment; filename="conversation-{conversation.uuid}.md"'
+    return response
+
+
+@login_not_required
+@require_GET
+def robots(request: HttpRequest) -> HttpResponse:
+    """Tell search engines what they may index: the way in, in production, and nothing anywhere else."""
+    rules = "Allow: /accounts/login/\nDisallow: /\n" if settings.IS_PRODUCTION else "Disallow: /\n"
+    return HttpResponse(f"User-agent: *\n{rules}", content_type="text/plain")
 
 
 @never_cache

@@ -126,7 +126,7 @@ def _report_page(
     now = timezone.now()
     context = {
         "report": report,
-        "form": form,
+        "form": form or TextForm(),
         "answer": _reported_text(report),
         "appeal_ends_at": ends_at if ends_at and ends_at >= now else None,
         "may_answer": bool(report.question and not report.answer and report.case.is_open),

@@ -59,6 +59,20 @@
     else dropDraft(id);
   };
 
+  /** What was typed as a guest belongs to the account that the guest has now. */
+  const adoptDrafts = () => {
+    if (!words.adopted) return;
+    try {
+      for (const key of Object.keys(localStorage)) {
+        if (!key.startsWith(`draft:${words.adopted}:`)) continue;
+        localStorage.setItem(key.replace(words.adopted, words.user), localStorage.getItem(key));
+        localStorage.removeItem(key);
+      }
+    } catch {
+      // Where there is no storage there are no drafts.
+    }
+  };
+
   const restoreDraft = () => {
     const draft = storage.get(draftKey());
     if (input.value) {
@@ -284,7 +298,9 @@
       bannerTimer = setTimeout(showBanner, 600, words.textLost);
       return;
     }
-    if (code === 4401) {
+    if (code === 4423) {
+      location.reload(); // The page that comes says why, and until when.
+    } else if (code === 4401) {
       closed = words.textSignedOut;
       showBanner(closed, words.textLogIn, `${words.loginUrl}?next=${encodeURIComponent(location.pathname)}`);
     } else {
@@ -303,6 +319,7 @@
     if (event.persisted) location.reload();
   });
 
+  adoptDrafts();
   restoreDraft();
   refresh();
   if (hasKeyboard) input.focus({ preventScroll: true });

@@ -17,6 +17,7 @@
     if (isOpenForAnother) byId("conversation-menu").hidePopover();
     byId("rename").action = `${url}rename/`;
     byId("rename-title").value = title;
+    byId("export").href = `${url}export/`;
     byId("delete").action = `${url}delete/`;
     byId("delete").dataset.title = title;
   }, true);
@@ -61,6 +62,9 @@
     for (const element of document.querySelectorAll("[data-model]")) {
       element.hidden = element.dataset.model !== event.target.value;
     }
+    const longest = Number(event.target.selectedOptions[0].dataset.longestAnswer);
+    byId("max-tokens").max = longest;
+    byId("max-tokens").placeholder = longest.toLocaleString(document.documentElement.lang);
   });
 
   // --- Ctrl+Shift+O begins a new chat. ---

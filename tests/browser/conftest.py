@@ -1,5 +1,6 @@
 """A real browser against the real site: Debian's Chromium, driven by Playwright, in a pytest process of its own."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -117,8 +118,14 @@ def sign_up(page: Page) -> str:
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
     page.get_by_role("button", name="Create the account").click()
-    page.wait_for_selector("#text")
+    begin(page)
     return name
+
+
+def begin(page: Page) -> None:
+    """Accept the first-use notice, which comes before the first chat."""
+    page.get_by_role("button", name="I understand").click()
+    page.wait_for_selector("#text")
 
 
 def log_in(page: Page, name: str = ADMIN, path: str = "/accounts/login/") -> None:
@@ -145,3 +152,9 @@ def answer_in(page: Page) -> str:
 def query(site: Site, sql: str, *values: Any) -> list[Any]:
     with closing(sqlite3.connect(Path(site.settings["DATA_DIR"]) / "chat.sqlite3")) as database:
         return database.execute(sql, values).fetchall()
+
+
+def picture(page: Page, name: str) -> None:
+    """Take a picture for the documentation, where DOCS_IMAGES names a folder for them (docs/images)."""
+    if folder := os.environ.get("DOCS_IMAGES"):
+        page.screenshot(path=Path(folder) / f"{name}.png")

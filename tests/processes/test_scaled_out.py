@@ -136,7 +136,7 @@ class Viewer:
         """What of the answer is in view."""
         return re.findall(r"w\d+", self.done + self.open)
 
-    def until(self, is_so: Any, *, seconds: float = 20) -> None:
+    def until(self, is_so: Any, *, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not is_so():
             try:
@@ -364,12 +364,17 @@ def test_connections_to_postgresql_are_cut_in_mid_stream(
     cluster: Cluster, alice: Visitor, stack: ExitStack
 ) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 150), rate=50) as viewers:
+        cut = 0
         for number in (20, 50, 80, 110):
             viewers[0].until_word(number)
-            assert cluster.query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            # A pool that was just cut may have no connection again yet.
+            cut += len(
+                cluster.query(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
             )
+        assert cut
         for viewer in viewers:
             viewer.until_said(COMPLETE)
         assert_whole(cluster, *viewers, status="complete", count=150)

@@ -13,9 +13,11 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
+from conversations.management import housekeeping
 from conversations.models import ChatModel, User
-from conversations.operations import catalogue
+from conversations.operations import access, catalogue
 
 
 class Command(BaseCommand):
@@ -28,6 +30,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         self._make_first_admin()
         catalogue.sync_catalogue()
+        access.ensure_notice(now=timezone.now())
         self._collect_static_files()
         self._serve()
 
@@ -69,9 +72,12 @@ class Command(BaseCommand):
         reactor: Any = installed
         # Looked up before the event loop runs, in which the database must not be asked directly.
         model = catalogue_line()
+        # Cancelled with everything else that is left when the server has ended.
+        background: list[asyncio.Task[None]] = []
 
         def start() -> None:
             ensure_started()
+            background.append(housekeeping.start())
             for host, port in server.listening_addresses[:1]:
                 self._say_where(host, port, model=model)
 
