@@ -75,7 +75,9 @@ class Facts:
 
 def longest_answer(model: ChatModel) -> int:
     """Return how many tokens an answer of this model may have here: the smaller one of its own cap and the site's."""
-    return limits.output_cap(None, site_cap=settings.CHAT_MAX_OUTPUT_TOKENS, model_cap=model.max_output_tokens)
+    return limits.output_cap(
+        None, site_cap=settings.CHAT_MAX_OUTPUT_TOKENS, model_cap=model.max_output_tokens
+    )
 
 
 def setup_problem() -> str | Promise:

@@ -4,7 +4,6 @@ import datetime as dt
 import itertools
 import uuid
 
-from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -74,7 +73,7 @@ def _queue(
         message=parent,
         model=model,
         client_id=uuid.uuid4(),
-        max_tokens=min(settings.CHAT_MAX_OUTPUT_TOKENS, model.max_output_tokens),
+        max_tokens=catalogue.longest_answer(model),
         parameters=model.parameters,
         created_at=now,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -142,7 +143,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
     use = _use_of(author, now=now, is_new_message=False)
     offered = catalogue.offered_models(allowed=use.model_ids)
     model = last.model if last.model in offered else _choose_model("", allowed=use.model_ids)
-    cap = min(last.max_tokens, settings.CHAT_MAX_OUTPUT_TOKENS, model.max_output_tokens)
+    cap = min(last.max_tokens, catalogue.longest_answer(model))
     generation = Generation.objects.create(
         conversation=place,
         message=answer,
@@ -265,7 +266,8 @@ def _cap(requested: int | None, *, model: ChatModel) -> int:
         )
     except limits.TooManyOutputTokens as error:
         raise TurnRefused(
-            _("An answer may have at most %(limit)d tokens here. Ask for less.") % {"limit": error.limit}
+            _("An answer may have at most %(limit)s tokens here. Ask for less.")
+            % {"limit": number_format(error.limit)}
         ) from error
 
 
@@ -279,13 +281,13 @@ def _check_text(text: str, *, model: ChatModel) -> None:
         )
     except limits.TooManyCharacters as error:
         raise TurnRefused(
-            _("This is too long: %(actual)d characters, and at most %(limit)d are taken. Shorten it.")
-            % {"actual": error.actual, "limit": error.limit}
+            _("This is too long: %(actual)s characters, and at most %(limit)s are taken. Shorten it.")
+            % {"actual": number_format(error.actual), "limit": number_format(error.limit)}
         ) from error
     except limits.TooManyTokens as error:
         raise TurnRefused(
-            _("This is too long: %(actual)d tokens, and at most %(limit)d are taken. Shorten it.")
-            % {"actual": error.actual, "limit": error.limit}
+            _("This is too long: %(actual)s tokens, and at most %(limit)s are taken. Shorten it.")
+            % {"actual": number_format(error.actual), "limit": number_format(error.limit)}
         ) from error
 
 
@@ -319,9 +321,9 @@ def _trim(
     except limits.WindowExceeded as error:
         raise TurnRefused(
             _(
-                "This is too long for the model: about %(actual)d tokens, and it has room for %(limit)d. Shorten it."
+                "This is too long for the model: about %(actual)s tokens, and it has room for %(limit)s. Shorten it."
             )
-            % {"actual": error.actual, "limit": error.limit}
+            % {"actual": number_format(error.actual), "limit": number_format(error.limit)}
         ) from error
     in_branch = place.head.depth + 1 if place and place.head else 0
     return in_branch + len(newest) - fitting

@@ -94,7 +94,8 @@ class _Renderer(RendererHTML):
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         token = tokens[idx]
         text = self.renderInlineAsText(token.children or [], options, env)
-        return escape(text) + _host_note(host_of(str(token.attrs.get("src", ""))), prefix=_("image") + ": ")
+        host = host_of(str(token.attrs.get("src", "")))
+        return escape(text) + _host_note(_("image: %(host)s") % {"host": host} if host else "")
 
     def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         address = str(tokens[idx].attrs.get("href", ""))
@@ -212,5 +213,5 @@ def host_of(address: str) -> str:
         return "?"
 
 
-def _host_note(host: str, *, prefix: str = "") -> str:
-    return f' <span class="link-host">({escape(prefix)}{escape(host)})</span>' if host else ""
+def _host_note(note: str) -> str:
+    return f' <span class="link-host">({escape(note)})</span>' if note else ""

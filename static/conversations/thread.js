@@ -68,7 +68,12 @@
 
   /** The server writes times in the time zone of the site; the reader's is known here only. */
   const localiseTimes = () => {
-    const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+    const { lang } = document.documentElement;
+    // As the server writes Chinese times everywhere else: left to itself a browser gives those in Traditional twelve hours.
+    // (Named styles with another cycle lose the 年月日, so the parts are spelled out.)
+    const format = new Intl.DateTimeFormat(lang, lang.startsWith("zh")
+      ? { year: "numeric", month: "long", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }
+      : { dateStyle: "medium", timeStyle: "short" });
     for (const time of thread.querySelectorAll("time:not([data-local])")) {
       time.textContent = format.format(new Date(time.dateTime));
       time.dataset.local = "";
@@ -108,7 +113,8 @@
       jump.hidden = distance() <= NEAR;
     }
     const isBusy = Boolean(thread.querySelector(".open"));
-    if (isBusy !== wasBusy) turnChanged();
+    // An answer may begin and end between two looks, as one that fails at once does.
+    if (isBusy !== wasBusy || thread.querySelector("time:not([data-local])")) turnChanged();
     wasBusy = isBusy;
   }).observe(thread, { childList: true, characterData: true, subtree: true });
 

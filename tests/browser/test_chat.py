@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 
-from tests.browser.conftest import answer_in, query, say, wait_for_end
+from tests.browser.conftest import answer_in, query, say, sign_up, wait_for_end
 from tests.fakes import RunningUpstream
 from tests.site import Site
 
@@ -238,7 +238,7 @@ def test_what_is_hostile_stays_text(page: Page, upstream: RunningUpstream) -> No
     for _ in range(2):
         assert page.evaluate("window.hacked") is None
         assert page.locator("#text").count() == 1
-        assert page.locator("#thread img, #thread script, #thread [hx-get]").count() == 0
+        assert page.locator("#thread img, #thread script, #thread .prose [hx-get]").count() == 0
         page.reload()
     assert not [url for url in requested if "evil.example" in url]
 
@@ -283,9 +283,7 @@ def test_without_script(
     new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
 ) -> None:
     page = new_context(java_script_enabled=False).new_page()
-    from tests.browser.conftest import log_in
-
-    log_in(page)
+    sign_up(page)
     upstream.answer_with("Plain, but it works.")
     page.locator("#text").fill("Without script")
     page.get_by_role("button", name="Send").click()
@@ -294,3 +292,35 @@ def test_without_script(
             break
         page.reload()
     expect(page.locator(".message--assistant")).to_contain_text("Plain, but it works.")
+
+
+def test_a_failure_at_once_has_the_readers_time(page: Page, upstream: RunningUpstream) -> None:
+    upstream.fault = "not-found"
+    say(page, "Go")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    expect(page.locator("#thread time:not([data-local])")).to_have_count(0)
+
+
+def test_columns_of_a_table_are_aligned(page: Page, upstream: RunningUpstream) -> None:
+    upstream.answer_with("| a | b | c |\n|:--|:-:|--:|\n| 1 | 2 | 3 |\n")
+    say(page, "Go")
+    wait_for_end(page)
+    aligned = page.locator(".done td").evaluate_all(
+        "cells => cells.map((c) => getComputedStyle(c).textAlign)"
+    )
+    assert aligned == ["left", "center", "right"]
+
+
+def test_times_in_traditional_chinese_have_24_hours(
+    new_context: Callable[..., BrowserContext], upstream: RunningUpstream
+) -> None:
+    page = new_context(timezone_id="Asia/Taipei").new_page()
+    sign_up(page)
+    page.locator(".user-button").click()
+    page.get_by_role("button", name="繁體中文").click()
+    page.wait_for_selector("html[lang=zh-hant]")
+    say(page, "Go")
+    wait_for_end(page)
+    expect(page.locator(".message--assistant time")).to_have_text(
+        re.compile(r"^\d{4}年\d+月\d+日 \d\d:\d\d$")
+    )
