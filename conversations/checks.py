@@ -52,3 +52,36 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def check_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What has to be set before people are let in, where ENVIRONMENT says that they are."""
+    if not settings.IS_PRODUCTION:
+        return []
+    found: list[CheckMessage] = []
+    if not settings.IS_HTTPS:
+        found.append(
+            Error(
+                "PUBLIC_URL is not an https address, and ENVIRONMENT is production.",
+                hint="Set PUBLIC_URL to what people type, such as https://chat.example.org.",
+                id="conversations.E003",
+            )
+        )
+    if settings.DEBUG:
+        found.append(
+            Error(
+                "DEBUG is on, and ENVIRONMENT is production.",
+                hint="Its pages show settings and code to whoever causes an error: take DEBUG away.",
+                id="conversations.E004",
+            )
+        )
+    if settings.EMAIL_BACKEND == "django.core.mail.backends.console.EmailBackend":
+        found.append(
+            Error(
+                "Mails are written to the terminal, and ENVIRONMENT is production.",
+                hint="Set EMAIL_URL to a mail server, such as submission://name:password@mail.example.org:587.",
+                id="conversations.E005",
+            )
+        )
+    return found

@@ -1,5 +1,5 @@
 """Django admin, one module for each subject; importing them registers what they show."""
 
-from . import chat
+from . import access, cases, chat, records
 
-__all__ = ["chat"]
+__all__ = ["access", "cases", "chat", "records"]

@@ -1,21 +1,24 @@
 """Django admin: what staff see of users, conversations and answers. What was said and generated is read-only evidence."""
 
 import uuid
+from functools import partial
 from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from conversations.models import ChatModel, Conversation, Generation, GenerationChunk, Message, User
+from conversations.operations import access
 
 from .evidence import read_conversation
+from .tracing import trace_page
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -83,13 +86,15 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     list_display = (
         "username",
         "email",
+        "standing",
         "is_active",
         "is_staff",
         "date_joined",
         "last_login",
         "conversation_count",
     )
-    list_filter = ("is_active", "is_staff", "is_superuser", "groups", "date_joined")
+    list_filter = ("standing", "is_active", "is_staff", "is_superuser", "groups", "date_joined")
+    actions = ("approve",)
     search_fields = ("username", "email", "first_name", "last_name", "uuid")
     date_hierarchy = "date_joined"
     readonly_fields = ("uuid", "last_login", "date_joined", "suspended_at", "suspended_until")
@@ -109,6 +114,35 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
         return cast(
             QuerySet[User], super().get_queryset(request).annotate(_conversations=Count("conversations"))
         )
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        # An address such as ?reports=5 would otherwise tell who filed that one.
+        is_about_them = lookup.split("__")[0] in {"reports", "feedback"}
+        return not is_about_them and bool(super().lookup_allowed(lookup, value, request))
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
+        to_delete, counts, permissions, protected = super().get_deleted_objects(objs, request)
+        # What stands in the way, an open case, is said before who may delete what.
+        return to_delete, counts, set() if protected else permissions, protected
+
+    def get_urls(self) -> list[URLPattern]:
+        trace = path(
+            "trace/",
+            self.admin_site.admin_view(partial(trace_page, site=self.admin_site)),
+            name="conversations_user_trace",
+        )
+        return [trace, *super().get_urls()]
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("conversations.approve_user")
+
+    @admin.action(description=_("Let in those who wait for approval"), permissions=["approve"])
+    def approve(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        count = sum(access.approve(user=user) for user in chosen)
+        said = ngettext("%(count)d person was let in.", "%(count)d people were let in.", count)
+        messages.success(request, said % {"count": count})
 
     @admin.display(description=_("conversations"), ordering="_conversations")
     def conversation_count(self, user: Any) -> int:

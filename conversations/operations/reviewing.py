@@ -133,6 +133,10 @@ def working_on(
 ) -> Iterator[ReviewCase]:
     """Lock and claim a case for what is done inside, and bring it up to date afterwards: one transaction."""
     require(staff, permission)
+    # Looked at once without a lock: most who come too late need not wait for those who are at it.
+    seen = ReviewCase.objects.filter(uuid=public_id).first()
+    if seen is not None and version is not None and seen.version != version:
+        raise StaleCase(_describe_change(seen), case=seen)
     with transaction.atomic():
         case = lock_case(public_id, version=version)
         hold_claim(case, staff=staff, now=now)

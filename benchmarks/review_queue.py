@@ -1,0 +1,219 @@
+"""The review with many cases: how long its pages take, and how many queries they make.
+
+    python benchmarks/review_queue.py --cases 50000
+
+Each page is asked for through Django's test client, by a reviewer, in this process: the time is that of the server alone.
+The database is a scratch one, SQLite or a new one beside that of DATABASE_URL. The last line is a JSON object.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+FEW = 500
+TIMES = 10
+# Name of the page, and how many milliseconds (median) it may take.
+GOALS = {
+    "queue": 200,
+    "queue, page 10": 200,
+    "queue, one category": 200,
+    "queue, closed": 200,
+    "case": 200,
+    "figures, 30 days": 1_000,
+    "figures, 90 days": 1_000,
+}
+COLUMNS = ("queries", "ms_p50", "ms_p95", "cpu_ms_p50", "bytes")
+QUEUE = "/admin/conversations/reviewcase/"
+
+
+@contextmanager
+def scratch_database() -> Iterator[None]:
+    """Have settings point to a database that is gone afterwards. What DATABASE_URL names is left alone."""
+    given = os.environ.get("DATABASE_URL", "")
+    if not given:
+        yield
+        return
+    import psycopg
+    from psycopg import sql
+
+    name = f"chatsite_benchmark_{secrets.token_hex(4)}"
+    with psycopg.connect(given, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        os.environ["DATABASE_URL"] = f"{given.rpartition('/')[0]}/{name}"
+        try:
+            yield
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def prepare(folder: Path) -> None:
+    """Set Django up with an empty database, and its static files, which pages refer to."""
+    for name in ("REDIS_URL", "PUBLIC_URL", "SECRET_KEY", "DEBUG", "SIGNUP"):
+        os.environ.pop(name, None)
+    os.environ["DATA_DIR"] = str(folder)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "chatsite.settings"
+
+    import django
+
+    django.setup()
+
+    from django.core.management import call_command
+
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def pages() -> dict[str, str]:
+    """Return the addresses that are measured."""
+    import datetime as dt
+
+    from django.urls import reverse
+    from django.utils import timezone
+
+    from conversations.models import ReviewCase
+
+    case = ReviewCase.objects.open().by_priority().first()
+    assert case is not None
+    figures, today = reverse("admin:review_figures"), timezone.localdate()
+    return {
+        "queue": QUEUE,
+        "queue, page 10": f"{QUEUE}?p=3" if ReviewCase.objects.count() <= FEW else f"{QUEUE}?p=10",
+        "queue, one category": f"{QUEUE}?category=incorrect",
+        "queue, closed": f"{QUEUE}?queue=closed",
+        "case": reverse("admin:conversations_reviewcase_change", args=[case.pk]),
+        "figures, 30 days": figures,
+        "figures, 90 days": f"{figures}?first={today - dt.timedelta(days=89)}&last={today}",
+    }
+
+
+def measure(client: Any, address: str) -> dict[str, Any]:
+    """Ask for a page again and again. The queries are counted once, apart from the times."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as capture:
+        response = client.get(address)
+    queries = capture.captured_queries
+    assert response.status_code == 200, f"{address}: {response.status_code} {response.get('Location')}"
+    seconds, busy = [], []
+    for _time in range(TIMES):
+        began, began_work = time.perf_counter(), time.process_time()
+        client.get(address)
+        seconds.append(time.perf_counter() - began)
+        busy.append(time.process_time() - began_work)
+    slowest = sorted(queries, key=lambda query: -float(query["time"]))[:3]
+    return {
+        "queries": len(queries),
+        "ms_p50": round(statistics.median(seconds) * 1000, 1),
+        # Of ten, the slowest one.
+        "ms_p95": round(sorted(seconds)[int(TIMES * 0.95)] * 1000, 1),
+        # Of this process alone, whatever else the machine does; with SQLite the database's work is in it.
+        "cpu_ms_p50": round(statistics.median(busy) * 1000, 1),
+        "bytes": len(response.content),
+        "slowest": [(query["time"], query["sql"]) for query in slowest],
+    }
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Fill the database, with few cases first, and measure both times."""
+    from django.db import connection
+    from django.test import Client
+
+    from benchmarks.cases import Filler, make_people
+
+    client = Client(HTTP_HOST="127.0.0.1")
+    client.force_login(make_people())
+    filler = Filler()
+    measured = []
+    for count in (FEW, options.cases - FEW):
+        began = time.perf_counter()
+        filler.add(count)
+        print(f"{count} cases made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        if connection.vendor == "postgresql":
+            # What autovacuum does by itself in a database that lives longer.
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE")
+        measured.append({name: measure(client, address) for name, address in pages().items()})
+    few, many = measured
+    if options.verify:
+        from conversations.operations import review_log
+
+        began = time.perf_counter()
+        verified = review_log.verify()
+        assert not verified.faults, verified.faults[:3]
+        print(f"{verified.events} events verified in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    goals = []
+    for name, figures in many.items():
+        value = figures["ms_p50"]
+        goals.append(
+            {"figure": f"{name}, ms_p50", "value": value, "goal": GOALS[name], "met": value <= GOALS[name]}
+        )
+        value, goal = figures["queries"], few[name]["queries"]
+        goals.append({"figure": f"{name}, queries", "value": value, "goal": goal, "met": value <= goal})
+    return {
+        "options": vars(options),
+        "python": sys.version.split()[0],
+        "cores": os.cpu_count(),
+        "database": connection.vendor,
+        "pages": {str(FEW): few, str(options.cases): many},
+        "goals": goals,
+    }
+
+
+def main() -> int:
+    """Read the options, measure, and print. Returns the exit code: 1 where the number of queries grew with the cases."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=int, default=50_000, help="cases in the end (default 50000)")
+    parser.add_argument("--sql", action="store_true", help="print the slowest queries of each page")
+    parser.add_argument("--verify", action="store_true", help="verify the log as well")
+    options = parser.parse_args()
+    if options.cases <= FEW:
+        parser.error(f"At least {FEW + 1} cases.")
+    with (
+        tempfile.TemporaryDirectory(prefix="chatsite-benchmark-", ignore_cleanup_errors=True) as folder,
+        scratch_database(),
+    ):
+        prepare(Path(folder))
+        try:
+            result = run(options)
+        finally:
+            from django.db import connections
+
+            for connection in connections.all():
+                connection.close()
+                close_pool = getattr(connection, "close_pool", None)
+                if close_pool is not None:
+                    close_pool()
+    print(f"{'page':24} {'cases':>8} {'queries':>8} {'ms p50':>8} {'ms p95':>8} {'cpu ms':>8} {'bytes':>8}")
+    for count, of_pages in result["pages"].items():
+        for name, figures in of_pages.items():
+            columns = [count, *(figures[key] for key in COLUMNS)]
+            print(f"{name:24} {' '.join(f'{value:>8}' for value in columns)}")
+            if options.sql:
+                for seconds, sql in figures["slowest"]:
+                    print(f"    {seconds} s  {sql[:2_000]}")
+            del figures["slowest"]
+    for goal in result["goals"]:
+        print(
+            f"{'met' if goal['met'] else 'MISSED':8} {goal['figure']} {goal['value']} (goal {goal['goal']})"
+        )
+    print(json.dumps(result))
+    return 1 if any(not goal["met"] for goal in result["goals"] if goal["figure"].endswith("queries")) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Reminders: one mail for all that has waited too long, and none before its time."""
+
+import asyncio
+import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core import mail
+from django.core.management import call_command
+from django.db import connection, connections, transaction
+from django.utils import timezone
+
+from conversations.management import housekeeping
+from conversations.models import ChatModel, ReviewCase, User
+from conversations.operations import decisions, mails, reports, reviewing
+from tests.answers import answer, report
+from tests.review import file_cases
+from tests.staff import LEAD, REVIEWER, make_staff
+
+pytestmark = pytest.mark.django_db
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _model(model: ChatModel, settings: LazySettings) -> None:
+    settings.REVIEW_REMINDER_HOURS = 24
+
+
+@pytest.fixture
+def lead(db: None) -> User:
+    return make_staff("lead", *LEAD)
+
+
+def remind(now: dt.datetime, capture: Any) -> int:
+    mail.outbox.clear()
+    with capture(execute=True):
+        return mails.remind_reviewers(now=now)
+
+
+def test_ten_cases_are_one_mail(lead: User, django_capture_on_commit_callbacks: Any) -> None:
+    file_cases(10)
+    now = timezone.now()
+    assert remind(now + 23 * HOUR, django_capture_on_commit_callbacks) == 0
+    assert mail.outbox == []
+    assert remind(now + 25 * HOUR, django_capture_on_commit_callbacks) == 10
+    [sent] = mail.outbox
+    assert sent.to == ["lead@example.org"]
+    assert "10 reports wait" in sent.subject
+    assert "/admin/conversations/reviewcase/" in sent.body
+    # Nothing that anybody wrote leaves the site by mail.
+    assert "Answer" not in sent.body
+    assert "It is wrong" not in sent.body
+    assert "person-" not in sent.body
+
+
+def test_a_case_is_in_no_second_mail_before_it_has_waited_as_long_again(
+    lead: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    file_cases(2)
+    capture, now = django_capture_on_commit_callbacks, timezone.now()
+    assert remind(now + 25 * HOUR, capture) == 2
+    for hours in (25, 30, 48):
+        assert remind(now + hours * HOUR, capture) == 0
+        assert mail.outbox == []
+    [later] = file_cases(1)
+    assert remind(now + 26 * HOUR, capture) == 1
+    assert f"#{later.case_id}" in mail.outbox[0].body
+    assert remind(now + 49 * HOUR, capture) == 2
+
+
+def test_what_is_closed_is_in_none_and_what_reopens_begins_anew(
+    alice: User, lead: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    capture, now = django_capture_on_commit_callbacks, timezone.now()
+    filed = report(alice, answer(alice))
+    decision = decisions.Decision("dismissed", "It is right.")
+    decisions.decide(staff=lead, case=filed.case.uuid, version=None, decision=decision, now=now)
+    assert remind(now + 25 * HOUR, capture) == 0
+    reports.appeal(reporter=alice, report=filed.uuid, text="Look again.", now=now + 30 * HOUR)
+    assert remind(now + 50 * HOUR, capture) == 0
+    assert remind(now + 55 * HOUR, capture) == 1
+
+
+def test_who_gets_it(lead: User, django_capture_on_commit_callbacks: Any) -> None:
+    file_cases(1)
+    make_staff("reviewer", *REVIEWER)
+    make_staff("onlooker", "view_reviewcase")
+    make_staff("gone", *REVIEWER)
+    User.objects.filter(username="gone").update(is_active=False)
+    make_staff("silent", *REVIEWER)
+    User.objects.filter(username="silent").update(email="")
+    User.objects.create_superuser("root", email="root@example.org")
+    assert remind(timezone.now() + 25 * HOUR, django_capture_on_commit_callbacks) == 1
+    # Nobody learns from it who else reviews.
+    assert [sent.to for sent in mail.outbox] == [["lead@example.org"], ["reviewer@example.org"]]
+
+
+def test_administrators_get_it_where_nobody_else_reviews(django_capture_on_commit_callbacks: Any) -> None:
+    file_cases(1)
+    User.objects.create_superuser("root", email="root@example.org")
+    assert remind(timezone.now() + 25 * HOUR, django_capture_on_commit_callbacks) == 1
+    assert [sent.to for sent in mail.outbox] == [["root@example.org"]]
+
+
+def test_reminders_can_be_switched_off(
+    lead: User, settings: LazySettings, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.REVIEW_REMINDER_HOURS = 0
+    file_cases(1)
+    assert remind(timezone.now() + 1000 * HOUR, django_capture_on_commit_callbacks) == 0
+
+
+def test_the_command_says_how_many(
+    lead: User, capsys: pytest.CaptureFixture[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    file_cases(3)
+    ReviewCase.objects.update(opened_at=timezone.now() - 25 * HOUR)
+    with django_capture_on_commit_callbacks(execute=True):
+        call_command("remind_reviewers")
+        call_command("remind_reviewers")
+    assert capsys.readouterr().out.splitlines() == ["3 cases in the reminder", "nothing to remind of"]
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_at_once_put_each_case_in_one_mail(lead: User) -> None:
+    file_cases(6)
+    now = timezone.now() + 25 * HOUR
+
+    def run(_number: int) -> int:
+        try:
+            return mails.remind_reviewers(now=now)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(run, range(4))) == 6
+    listed = [line for sent in mail.outbox for line in sent.body.splitlines() if line.strip().startswith("#")]
+    assert len(listed) == len(set(listed)) == 6
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks the whole database.")
+def test_a_case_that_somebody_is_writing_is_left_for_the_next_time(lead: User) -> None:
+    held, _free = file_cases(2)
+    now = timezone.now() + 25 * HOUR
+
+    def run() -> int:
+        try:
+            return mails.remind_reviewers(now=now)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        ReviewCase.objects.select_for_update().get(pk=held.case_id)
+        assert pool.submit(run).result() == 1
+    assert mails.remind_reviewers(now=now) == 1
+    assert len(mail.outbox) == 2
+
+
+# --- What the server does by itself ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_server_reminds_and_opens_claims_that_lapsed(lead: User) -> None:
+    [filed] = file_cases(1)
+    now = timezone.now()
+    reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=now - HOUR)
+    ReviewCase.objects.update(opened_at=now - 25 * HOUR)
+    for _time in range(2):
+        asyncio.run(housekeeping.tend())
+        assert len(mail.outbox) == 1
+    case = ReviewCase.objects.get()
+    assert (case.status, case.claimed_by) == ("open", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_goes_wrong_is_noted_and_the_rest_is_done(
+    lead: User, settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    [filed] = file_cases(1)
+    reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=timezone.now() - HOUR)
+    settings.REVIEW_REMINDER_HOURS = "many"
+    asyncio.run(housekeeping.tend())
+    noted = [record.getMessage() for record in caplog.records if record.name == housekeeping.__name__]
+    assert noted == ["Housekeeping (remind) failed: TypeError"]
+    assert ReviewCase.objects.get().claimed_by is None
+
+
+async def test_it_ends_when_it_is_told_to() -> None:
+    task = housekeeping.start()
+    await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
