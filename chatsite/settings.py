@@ -39,6 +39,12 @@ IS_HTTPS = _public.scheme == "https"
 
 DEBUG = env.bool("DEBUG", False)
 
+# Outside of production mails to people are held back, search engines are kept out, and staging is marked on every page.
+ENVIRONMENT = env.str(
+    "ENVIRONMENT", "development", validate=validate.OneOf(["development", "staging", "production"])
+)
+IS_PRODUCTION = ENVIRONMENT == "production"
+
 with (BASE_DIR / "pyproject.toml").open("rb") as _file:
     APP_VERSION: str = tomllib.load(_file)["project"]["version"]
 
@@ -89,6 +95,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.facebook",
+    "allauth.socialaccount.providers.google",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "channels",
     "csp",
     "django_htmx",
@@ -110,7 +122,9 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "chatsite.middleware.NoStoreMiddleware",
-    "chatsite.middleware.SuspensionMiddleware",
+    "chatsite.middleware.EnvironmentMiddleware",
+    "chatsite.middleware.AccessMiddleware",
+    "chatsite.middleware.SecondFactorMiddleware",
 ]
 
 ROOT_URLCONF = "chatsite.urls"
@@ -195,18 +209,58 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "chat"
 LOGOUT_REDIRECT_URL = "account_login"
 
-SIGNUP_OPEN = env.bool("SIGNUP_OPEN", True)
+# How people sign up, unless an administrator chose otherwise in admin.
+SIGNUP = env.str("SIGNUP", "open", validate=validate.OneOf(["open", "invitation", "approval", "closed"]))
+GUESTS_PER_ADDRESS = env.int("GUESTS_PER_ADDRESS", 5, validate=validate.Range(min=1))
+
+# Keys for the ids of users that upstreams get, as id:secret, the one in use first; made from SECRET_KEY where there is none.
+END_USER_ID_KEYS: dict[str, str] = {}
+_entries: list[str] = env.list("END_USER_ID_KEYS", [])
+for _entry in _entries:
+    _id, _colon, _secret = _entry.partition(":")
+    if not _id.isalnum() or len(_id) > 8 or len(_secret) < 16:
+        raise ImproperlyConfigured(
+            "END_USER_ID_KEYS is a list such as k2:secret,k1:older-secret; a secret has at least 16 characters."
+        )
+    END_USER_ID_KEYS[_id] = _secret
 
 ACCOUNT_ADAPTER = "chatsite.accounts.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "chatsite.accounts.SignupForm"}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
-ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_EMAIL_CONFIRMATION_AUTHENTICATED_REDIRECT_URL = "/account/"
+_code_rate = env.str("CODE_RATE_LIMIT", "20/m/ip,5/10m/key")
 ACCOUNT_RATE_LIMITS = {
     "login": env.str("LOGIN_RATE_LIMIT", "30/m/ip"),
     "login_failed": env.str("LOGIN_FAILED_RATE_LIMIT", "10/m/ip,5/5m/key"),
     "signup": env.str("SIGNUP_RATE_LIMIT", "20/m/ip"),
+    "request_login_code": _code_rate,
+    "reset_password": _code_rate,
+    "reset_password_from_key": "20/m/ip",
+    "change_password": "5/m/user",
+    "manage_email": "10/m/user",
+    "reauthenticate": "10/m/user",
+    # Of this project's own: second factors, and devices.
+    "manage_factors": "20/m/user",
+    "manage_devices": "20/m/user",
 }
+# A code that was mailed. allauth's three minutes are short for a mail that is held up on its way.
+ACCOUNT_LOGIN_BY_CODE_ENABLED = ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_LOGIN_BY_CODE_TIMEOUT = ACCOUNT_PASSWORD_RESET_BY_CODE_TIMEOUT = 600
+ACCOUNT_LOGIN_BY_CODE_MAX_ATTEMPTS = ACCOUNT_PASSWORD_RESET_BY_CODE_MAX_ATTEMPTS = 3
+ACCOUNT_LOGIN_BY_CODE_SUPPORTS_RESEND = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+# Nobody can have this site write to people who have no account here.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+
+MFA_ADAPTER = "chatsite.accounts.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_TOLERANCE = 1
+MFA_REQUIRED_FOR_STAFF = env.bool("MFA_REQUIRED_FOR_STAFF", False)
+
 # Behind this many proxies of one's own, the address of the client is read from X-Forwarded-For; with none it is ignored.
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXIES", 0, validate=validate.Range(min=0))
 if ALLAUTH_TRUSTED_PROXY_COUNT:
@@ -222,6 +276,7 @@ LANGUAGES = [
     ("zh-hant", _("Traditional Chinese")),
 ]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+FORMAT_MODULE_PATH = "chatsite.formats"
 USE_I18N = True
 USE_THOUSAND_SEPARATOR = True
 USE_TZ = True
@@ -250,6 +305,7 @@ CONTENT_SECURITY_POLICY = {
         "connect-src": [SELF],
         "font-src": [SELF],
         "manifest-src": [SELF],
+        # Chromium also asks this of where a form's answer redirects to; providers of logins add themselves below.
         "form-action": [SELF],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
@@ -282,6 +338,8 @@ CHAT_MAX_INPUT_CHARS = env.int("CHAT_MAX_INPUT_CHARS", 16_000, validate=validate
 CHAT_MAX_INPUT_TOKENS = env.int("CHAT_MAX_INPUT_TOKENS", 8_000, validate=validate.Range(min=1))
 CHAT_MAX_OUTPUT_TOKENS = env.int("CHAT_MAX_OUTPUT_TOKENS", 2_048, validate=validate.Range(min=1))
 CHAT_SENDS_PER_MINUTE = env.int("CHAT_SENDS_PER_MINUTE", 30, validate=validate.Range(min=1))
+CHAT_SENDS_PER_DAY = env.int("CHAT_SENDS_PER_DAY", 0, validate=validate.Range(min=0))
+SITE_SENDS_PER_DAY = env.int("SITE_SENDS_PER_DAY", 0, validate=validate.Range(min=0))
 CHAT_SOCKETS_PER_USER = env.int("CHAT_SOCKETS_PER_USER", 5, validate=validate.Range(min=1))
 
 UPSTREAM_CONNECT_SECONDS = env.float("UPSTREAM_CONNECT_SECONDS", 5.0, validate=validate.Range(min=0.01))
@@ -317,8 +375,85 @@ EMAIL_HOST, EMAIL_PORT = _email["EMAIL_HOST"] or "localhost", _email["EMAIL_PORT
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"] or "", _email["EMAIL_HOST_PASSWORD"] or ""
 EMAIL_USE_TLS, EMAIL_USE_SSL = _email["EMAIL_USE_TLS"], _email["EMAIL_USE_SSL"]
 EMAIL_TIMEOUT = 10
+if not IS_PRODUCTION and EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend":
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = str(DATA_DIR / "held-mails")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = (
     env.str("DEFAULT_FROM_EMAIL", "") or f"chat@{_public.hostname or 'localhost'}"
+)
+
+
+# --- Accounts, as far as mails and other providers are concerned ------------------------------------------------
+
+# Addresses are verified by a code where that is mandatory, and by a link where it is optional: allauth knows no other way.
+_verifications = ["", "none", "optional", "mandatory"]
+EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", "", validate=validate.OneOf(_verifications))
+if not EMAIL_VERIFICATION:
+    _mails_are_sent = EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend"
+    EMAIL_VERIFICATION = "optional" if _mails_are_sent else "none"
+ACCOUNT_EMAIL_VERIFICATION = EMAIL_VERIFICATION
+_mandatory = EMAIL_VERIFICATION == "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = _mandatory
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_CHANGE = ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*" if _mandatory else "email", "password1*", "password2*"]
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IS_HTTPS else "http"
+MFA_ALLOW_UNVERIFIED_EMAIL = not _mandatory
+
+SOCIALACCOUNT_ADAPTER = "chatsite.accounts.SocialAccountAdapter"
+SOCIALACCOUNT_QUERY_EMAIL = True
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, list[dict[str, object]]]] = {}
+
+
+def _add_provider(provider: str, origin: str, client_id: str, secret: str, **app: object) -> None:
+    """Offer logging in by a provider whose keys are set."""
+    if bool(client_id) != bool(secret):
+        name = str(app.get("provider_id", provider)).upper()
+        raise ImproperlyConfigured(
+            f"{name}_CLIENT_ID and {name}_CLIENT_SECRET are set together or not at all."
+        )
+    if not client_id:
+        return
+    apps = SOCIALACCOUNT_PROVIDERS.setdefault(provider, {"APPS": []})["APPS"]
+    apps.append({"client_id": client_id, "secret": secret, **app})
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"].append(origin)
+
+
+_add_provider(
+    "google",
+    "https://accounts.google.com",
+    env.str("GOOGLE_CLIENT_ID", ""),
+    env.str("GOOGLE_CLIENT_SECRET", ""),
+    settings={"oauth_pkce_enabled": True},
+)
+_add_provider(
+    "openid_connect",
+    "https://www.linkedin.com",
+    env.str("LINKEDIN_CLIENT_ID", ""),
+    env.str("LINKEDIN_CLIENT_SECRET", ""),
+    provider_id="linkedin",
+    name="LinkedIn",
+    settings={"server_url": "https://www.linkedin.com/oauth"},
+)
+_add_provider(
+    "facebook",
+    "https://www.facebook.com",
+    env.str("FACEBOOK_CLIENT_ID", ""),
+    env.str("FACEBOOK_CLIENT_SECRET", ""),
+)
+OIDC_NAME = env.str("OIDC_NAME", "Single sign-on")
+OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", "").rstrip("/")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
+_oidc = urlsplit(OIDC_SERVER_URL)
+if OIDC_CLIENT_ID and (_oidc.scheme not in {"http", "https"} or not _oidc.hostname):
+    raise ImproperlyConfigured("OIDC_SERVER_URL must be a whole address such as https://id.example.org.")
+_add_provider(
+    "openid_connect",
+    f"{_oidc.scheme}://{_oidc.netloc}",
+    OIDC_CLIENT_ID,
+    env.str("OIDC_CLIENT_SECRET", ""),
+    provider_id="oidc",
+    name=OIDC_NAME,
+    settings={"server_url": OIDC_SERVER_URL, "oauth_pkce_enabled": True},
 )
 
 

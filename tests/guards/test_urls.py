@@ -8,11 +8,41 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-OPEN = {"account_login", "account_signup", "account_inactive", "set_language", "healthz"}
+OPEN = {
+    "account_complete_password_reset",
+    "account_confirm_email",
+    "account_confirm_login_code",
+    "account_email_verification_sent",
+    "account_inactive",
+    "account_login",
+    "account_password_reset_completed",
+    "account_request_login_code",
+    "account_reset_password",
+    "account_signup",
+    "facebook_callback",
+    "facebook_login",
+    "google_callback",
+    "google_login",
+    "healthz",
+    "join",
+    "join_by_link",
+    "openid_connect_callback",
+    "openid_connect_login",
+    "preview",
+    "robots",
+    "set_language",
+    "socialaccount_login_cancelled",
+    "socialaccount_login_error",
+}
 EXAMPLES = {
+    "int:pk": "1",
+    "slug:provider_id": "oidc",
+    "str:key": "nothing",
     "app_label": "conversations",
+    "str:code": "ABCDEFGHJKMN",
     "path:content_type_id": "1",
     "id": "1",
+    "int:object_id": "1",
     "object_id": "1",
     "path:object_id": "1",
     "url": "nothing/",

@@ -1,0 +1,357 @@
+"""Accounts in the browser: codes from the mails that the site writes to its output, an app, passkeys, other providers."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.accounts import totp_code
+from tests.browser.conftest import begin, sign_up
+from tests.browser.test_accessibility import check
+from tests.fake_provider import FakeProvider, running_provider
+from tests.fakes import RunningUpstream
+from tests.site import PASSWORD, Site
+
+CODE = re.compile(r"^([A-Z]{4}-[A-Z]{4})$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    with running_provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory, _upstream: RunningUpstream, provider: FakeProvider
+) -> Iterator[Site]:
+    """A site with a provider of logins."""
+    started = Site(
+        tmp_path_factory.mktemp("site") / "data",
+        OPENAI_BASE_URL=_upstream.base_url,
+        EMAIL_URL="console:",
+        LOGIN_RATE_LIMIT="1000/m/ip",
+        LOGIN_FAILED_RATE_LIMIT="1000/m/ip",
+        SIGNUP_RATE_LIMIT="1000/m/ip",
+        OIDC_NAME="House",
+        OIDC_SERVER_URL=provider.address,
+        OIDC_CLIENT_ID="id",
+        OIDC_CLIENT_SECRET="secret",
+    ).start()
+    yield started
+    started.web.end()
+
+
+def mailed_code(site: Site, before: str) -> str:
+    """Return the code in what the site has written since."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if found := CODE.search(site.web.output[len(before) :]):
+            return found.group(1)
+        time.sleep(0.05)
+    raise TimeoutError(site.web.output[len(before) :])
+
+
+def give_address(page: Page, name: str) -> str:
+    """Give the account an address, and return it. Nobody has verified it yet."""
+    address = f"{name}@example.org"
+    open_account(page, "Email address")
+    page.get_by_label("New email address").fill(address)
+    page.get_by_role("button", name="Change the address").click()
+    show_password_again(page)
+    expect(
+        page.get_by_text("A link is on its way to you").or_(page.get_by_text(address)).first
+    ).to_be_visible()
+    return address
+
+
+def open_account(page: Page, row: str) -> None:
+    page.goto("/account/")
+    page.get_by_role("link", name=row).click()
+
+
+def show_password_again(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Is it you?")).to_be_visible()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+
+
+def log_out(page: Page) -> None:
+    page.goto("/accounts/logout/")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def log_in(page: Page, name: str) -> None:
+    page.goto("/accounts/login/")
+    page.get_by_label("Username or email").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+
+
+def add_app(page: Page) -> str:
+    """Set up an authenticator app, and return its key."""
+    open_account(page, "Passkeys and two-step login")
+    page.get_by_role("link", name="Authenticator app").click()
+    show_password_again(page)
+    key = page.locator(".key").inner_text()
+    page.get_by_label("Code").fill(totp_code(key))
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    return key
+
+
+@pytest.fixture
+def name(page: Page) -> str:
+    """Who the page belongs to."""
+    return page.locator(".user-button__name").inner_text()
+
+
+def test_the_account_is_reached_from_the_menu(page: Page) -> None:
+    page.locator(".user-button").click()
+    page.get_by_role("link", name="Account").click()
+    expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+
+
+def test_a_login_by_code(page: Page, site: Site, name: str) -> None:
+    address = give_address(page, name)
+    log_out(page)
+    before = site.web.output
+    page.get_by_role("link", name="Send me a code").click()
+    page.get_by_label("Email address").fill(address)
+    page.get_by_role("button", name="Send the code").click()
+    expect(page.get_by_text(address).first).to_be_visible()
+    page.get_by_label("Code").fill("BBBB-BBBB")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("Incorrect code")).to_be_visible()
+    page.get_by_label("Code").fill(mailed_code(site, before).lower())
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_selector("#text")
+
+
+def test_a_forgotten_password(page: Page, site: Site, name: str) -> None:
+    address = give_address(page, name)
+    log_out(page)
+    before = site.web.output
+    page.get_by_role("link", name="Forgot your password?").click()
+    page.get_by_label("Email address").fill(address)
+    page.get_by_role("button", name="Send the code").click()
+    page.get_by_label("Code").fill(mailed_code(site, before))
+    page.get_by_role("button", name="Go on").click()
+    page.locator("[name=password1]").fill("another long password")
+    page.locator("[name=password2]").fill("another long password")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("main").get_by_role("link", name="Log in").click()
+    page.get_by_label("Username or email").fill(name)
+    page.get_by_label("Password").fill("another long password")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_selector("#text")
+
+
+def test_an_app_is_set_up_and_asked_for(page: Page, name: str) -> None:
+    key = add_app(page)
+    recovery = page.locator(".codes li").first.inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save as a file").click()
+    assert recovery in download.value.path().read_text()
+    log_out(page)
+    log_in(page, name)
+    expect(page.get_by_role("heading", name="The second step")).to_be_visible()
+    page.get_by_label("Code").fill("000000")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("Incorrect code")).to_be_visible()
+    page.get_by_label("Code").fill(recovery)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_selector("#text")
+    log_out(page)
+    log_in(page, name)
+    # The code of this half minute was used when the app was set up.
+    wait_for_another(page, key)
+    page.get_by_label("Code").fill(totp_code(key))
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_selector("#text")
+
+
+def wait_for_another(page: Page, key: str) -> None:
+    used = totp_code(key)
+    end = time.monotonic() + 35
+    while totp_code(key) == used and time.monotonic() < end:
+        page.wait_for_timeout(500)
+
+
+def test_a_login_by_another_provider(new_context: Callable[..., BrowserContext], problems: list[str]) -> None:
+    page = new_context().new_page()
+    page.goto("/accounts/login/")
+    page.get_by_role("button", name="Continue with House").click()
+    begin(page)
+    expect(page.locator(".user-button__name")).to_have_text("dora")
+    assert problems == []
+
+
+def test_devices(page: Page, name: str, new_context: Callable[..., BrowserContext]) -> None:
+    other = new_context().new_page()
+    log_in(other, name)
+    other.wait_for_selector("#text")
+    open_account(page, "Your devices")
+    expect(page.get_by_text("This device")).to_have_count(1)
+    page.get_by_role("main").get_by_role("button", name="Log out", exact=True).click()
+    expect(page.get_by_text("That device is logged out.")).to_be_visible()
+    expect(other.get_by_text("You were signed out.")).to_be_visible(timeout=5_000)
+
+
+# --- Passkeys, which browsers give to names only: localhost ---
+
+
+@pytest.fixture
+def with_passkeys(new_context: Callable[..., BrowserContext], site: Site) -> Iterator[Page]:
+    """A page at localhost, whose browser has an authenticator that always says yes."""
+    page = new_context().new_page()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    address = site.address.replace("127.0.0.1", "localhost")
+    page.goto(f"{address}/accounts/signup/")
+    page.get_by_label("Username").fill("petra")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Password (again)").fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    begin(page)
+    yield page
+    devtools.detach()
+
+
+def test_a_passkey(with_passkeys: Page, site: Site, problems: list[str]) -> None:
+    page = with_passkeys
+    address = site.address.replace("127.0.0.1", "localhost")
+    page.goto(f"{address}/accounts/second-factor/passkeys/add/")
+    show_password_again(page)
+    page.get_by_label("Name").fill("My laptop")
+    page.get_by_role("button", name="Add a passkey").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    page.goto(f"{address}/accounts/second-factor/passkeys/")
+    expect(page.get_by_text("My laptop")).to_be_visible()
+
+    # Alone it lets in.
+    page.goto(f"{address}/accounts/logout/")
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Use a passkey").click()
+    page.wait_for_selector("#text")
+
+    # It is the second step after the password.
+    page.goto(f"{address}/accounts/logout/")
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_label("Username or email").fill("petra")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="The second step")).to_be_visible()
+    page.get_by_role("button", name="Use a passkey").click()
+    page.wait_for_selector("#text")
+
+    # It shows once more who one is.
+    page.goto(f"{address}/accounts/second-factor/passkeys/")
+    page.get_by_role("link", name="Remove").click()
+    page.get_by_role("link", name="Use a security key").click()
+    page.get_by_role("button", name="Use a passkey").click()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("My laptop")).to_have_count(0)
+    assert problems == []
+
+
+def test_where_passkeys_do_not_work_the_page_says_so(page: Page) -> None:
+    log_out(page)
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.get_by_text("Passkeys do not work here")).to_be_visible()
+
+
+# --- Everybody can use the pages ---
+
+
+def code_page(page: Page, site: Site) -> None:
+    page.context.clear_cookies()
+    page.goto("/accounts/login/code/")
+    page.get_by_label("Email address").fill("nobody@example.org")
+    page.get_by_role("button", name="Send the code").click()
+    page.get_by_label("Code").fill("BBBB-BBBB")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("Incorrect code")).to_be_visible()
+
+
+def second_step(page: Page, site: Site) -> None:
+    name = page.locator(".user-button__name").inner_text()
+    add_app(page)
+    log_out(page)
+    log_in(page, name)
+    expect(page.get_by_role("heading", name="The second step")).to_be_visible()
+
+
+def app_page(page: Page, site: Site) -> None:
+    page.goto("/accounts/second-factor/app/")
+    show_password_again(page)
+    expect(page.locator(".qr")).to_be_visible()
+
+
+def passkey_page(page: Page, site: Site) -> None:
+    page.goto("/accounts/second-factor/passkeys/add/")
+    show_password_again(page)
+    page.get_by_role("button", name="Add a passkey").click()
+    expect(page.get_by_text("Passkeys do not work here")).to_be_visible()
+
+
+def address_page(page: Page, site: Site) -> None:
+    give_address(page, "a-rather-long-name-of-somebody-with-a-number-" + str(time.monotonic_ns()))
+    page.goto("/accounts/email/")
+
+
+def recovery_page(page: Page, site: Site) -> None:
+    add_app(page)
+
+
+def at(path: str, *, signed_in: bool = True) -> Callable[[Page, Site], None]:
+    def go(page: Page, site: Site) -> None:
+        if not signed_in:
+            page.context.clear_cookies()
+        page.goto(path)
+
+    return go
+
+
+PAGES = {
+    "login": at("/accounts/login/", signed_in=False),
+    "signup": at("/accounts/signup/", signed_in=False),
+    "reset": at("/accounts/password/reset/", signed_in=False),
+    "cancelled": at("/accounts/connections/cancelled/", signed_in=False),
+    "overview": at("/account/"),
+    "factors": at("/accounts/second-factor/"),
+    "connections": at("/accounts/connections/"),
+    "devices": at("/account/devices/"),
+    "again": at("/accounts/second-factor/app/"),
+    "code": code_page,
+    "second-step": second_step,
+    "app": app_page,
+    "recovery": recovery_page,
+    "passkey": passkey_page,
+    "address": address_page,
+}
+
+
+@pytest.mark.parametrize("what", PAGES)
+def test_axe_finds_nothing(new_context: Callable[..., BrowserContext], site: Site, what: str) -> None:
+    page = new_context(viewport={"width": 360, "height": 800}).new_page()
+    sign_up(page)
+    PAGES[what](page, site)
+    for width in (360, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            check(page)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
