@@ -85,6 +85,10 @@ class ReviewCaseAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         return search_by_id(queryset, search_term), False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        # An address such as ?subject=5 would otherwise tell which cases are about that person.
+        return lookup.split("__")[0] != "subject" and super().lookup_allowed(lookup, value, request)
+
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Whether the action for many cases is offered."""
         return request.user.has_perm("conversations.decide_reviewcase")

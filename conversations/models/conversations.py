@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Self
 
-from django.db import models
+from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
 from .users import User
@@ -103,7 +103,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Return the ids of the last `limit` messages of the branch that ends with this one, newest first. One query."""
         if message_id is None:
             return []
-        return [row.pk for row in self.model.objects.raw(_PATH_SQL, [message_id, limit])]
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(_PATH_SQL, [message_id, limit])
+            return [row[0] for row in cursor.fetchall()]
 
 
 class Message(models.Model):

@@ -160,6 +160,13 @@ def test_people_are_not_found_by_their_reports(client: Client, filed: Report) ->
         assert client.get(f"{ADMIN}user/?{query}").status_code == 400
 
 
+def test_cases_are_not_found_by_whom_they_are_about(client: Client, filed: Report, alice: User) -> None:
+    # Who reports an answer is who asked for it, so this would tell who reported.
+    client.force_login(make_staff("viewer", "view_reviewcase"))
+    for query in (f"subject={alice.pk}", f"subject__id__exact={alice.pk}", "subject__username=alice"):
+        assert client.get(f"{ADMIN}reviewcase/?queue=all&{query}").status_code == 400
+
+
 def test_the_log_is_filtered(client: Client, root: User, filed: Report) -> None:
     def listed(query: str) -> set[str]:
         response = client.get(f"{ADMIN}reviewevent/?{query}")

@@ -121,7 +121,7 @@ def test_the_command_says_how_many(
     with django_capture_on_commit_callbacks(execute=True):
         call_command("remind_reviewers")
         call_command("remind_reviewers")
-    assert capsys.readouterr().out.splitlines() == ["3 cases in the reminder", "nothing to remind of"]
+    assert capsys.readouterr().out.splitlines() == ["cases in the reminder: 3", "cases in the reminder: 0"]
     assert len(mail.outbox) == 1
 
 

@@ -15,4 +15,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         count = mails.remind_reviewers(now=timezone.now())
-        self.stdout.write(f"{count} cases in the reminder" if count else "nothing to remind of")
+        self.stdout.write(f"cases in the reminder: {count}")

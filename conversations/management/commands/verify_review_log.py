@@ -36,4 +36,4 @@ class Command(BaseCommand):
             self.stdout.write(f"{fault.sequence}: {fault.problem}")
         self.stdout.write(f"{verified.events}:{verified.digest}")
         if verified.faults:
-            raise CommandError(f"The review log has {len(verified.faults)} faults.")
+            raise CommandError(f"Faults in the review log: {len(verified.faults)}")
