@@ -13,7 +13,6 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from chatsite.middleware import AccessMiddleware
 from conversations.models import (
     ChatModel,
     Conversation,
@@ -29,10 +28,10 @@ from conversations.models import (
 from conversations.operations import access, invitations
 from tests.answers import answer
 from tests.fakes import RunningUpstream
-from tests.guards.test_urls import ADDRESSES, OPEN
-from tests.operations.test_access import DAY, make_invitation, make_person, make_preview, member_of
+from tests.operations.test_access import make_invitation, make_person, make_preview, member_of
 from tests.page import Page, signed_in
-from tests.staff import LEAD, make_staff
+from tests.staff import make_staff
+from tests.test_who_reaches_what import client_of
 
 PASSWORD = "correct horse battery"
 SIGN_UP = {"username": "bob", "password1": PASSWORD, "password2": PASSWORD}
@@ -300,57 +299,6 @@ def test_sign_up_is_set_in_admin(db: None) -> None:
     assert access.signup_mode() == "closed"
 
 
-# --- Who reaches what ---
-
-ROLES = ("anonymous", "guest", "pending", "member", "expired", "staff", "reviewer", "lead")
-FOR_GUESTS_OF_THE_SITE = OPEN | {"account_logout"}
-
-
-def client_of(role: str) -> Client:
-    if role == "anonymous":
-        return Client()
-    if role in {"staff", "reviewer", "lead"}:
-        codenames = {"staff": (), "reviewer": ("view_reviewcase",), "lead": LEAD}[role]
-        return signed_in(make_staff(role, *codenames))
-    if role == "guest":
-        from conversations.operations import guests
-
-        preview = make_preview(allows_guests=True)
-        return signed_in(guests.begin_guest(preview=preview.uuid, address="x", now=timezone.now()))
-    if role == "expired":
-        return signed_in(
-            member_of(make_preview(starts_at=timezone.now() - 2 * DAY, ends_at=timezone.now() - DAY))
-        )
-    return signed_in(make_person(role, standing=role if role == "pending" else "member"))
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_every_address_is_closed_by_default(role: str) -> None:
-    client = client_of(role)
-    in_admin = [(name, address) for name, address in ADDRESSES if address.startswith("/admin/")]
-    others = [(name, address) for name, address in ADDRESSES if not address.startswith("/admin/")]
-    for name, address in in_admin:
-        response = client.get(address)
-        is_own = name in {"login", "logout", "jsi18n", "password_change", "password_change_done", "index"}
-        if role in {"anonymous", "guest", "pending", "member", "expired"}:
-            assert response.status_code in {302, 403}, (name, response.status_code)
-        elif role == "staff" and not is_own:
-            # What is not there and what is not theirs are told alike.
-            assert response.status_code in {302, 403, 404, 405}, (name, response.status_code)
-    for name, address in others:
-        if name in FOR_GUESTS_OF_THE_SITE:
-            continue
-        response = client.get(address)
-        if role == "anonymous":
-            assert response.status_code == 302, (name, response.status_code)
-            assert response["Location"].startswith("/accounts/"), name
-        elif role == "pending" and not response.resolver_match.func.__module__.startswith(
-            AccessMiddleware.ACCOUNT_PAGES
-        ):
-            assert response.status_code in {403, 404, 405} or name == "reports", (name, response.status_code)
-        assert response.status_code != 500
-
-
 # --- Sockets ---
 
 
@@ -380,25 +328,34 @@ async def test_a_preview_that_ends_while_an_answer_is_written(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_no_socket_of_another_test")
-@pytest.mark.parametrize("role", ["pending", "expired"])
-async def test_who_may_not_write_gets_no_socket(model: ChatModel, service: Any, role: str) -> None:
-    page = Page(await database_sync_to_async(client_of)(role))
-    await page.open()
-    assert await page.closed() == 4423
+@pytest.mark.parametrize("role", ["member", "preview", "guest"])
+async def test_what_reaches_the_service_gives_nobody_away(
+    model: ChatModel, service: Any, upstream: RunningUpstream, settings: LazySettings, role: str
+) -> None:
+    client = await database_sync_to_async(client_of)(role)
+    user = await User.objects.aget(standing=role)
+    page = Page(client)
+    assert await page.open()
+    place: Conversation | None = None
+    for keys in ({}, {}, {"k2": "another secret, as long"}):
+        settings.END_USER_ID_KEYS = keys
+        await page.say("Hello", place)
+        await page.until("The answer is complete")
+        place = await Conversation.objects.aget()
+    bodies = [request.body for request in upstream.requests]
+    ids = [body["safety_identifier"] for body in bodies]
+    assert ids == [body["user"] for body in bodies]
+    # The same for one person, and another one under another key.
+    assert ids[0] == ids[1] != ids[2]
+    for secret in (user.username, str(user.uuid), user.uuid.hex, user.email or "@example.org"):
+        assert secret not in str(bodies)
+    await page.close()
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_no_socket_of_another_test")
-async def test_what_reaches_the_service_gives_nobody_away(
-    tab: Page, alice: User, upstream: RunningUpstream
-) -> None:
+async def test_a_service_that_refuses_the_ids_gets_none(tab: Page, upstream: RunningUpstream) -> None:
+    await ChatModel.objects.aupdate(sends_end_user_id=False)
     await tab.say("Hello")
     await tab.until("The answer is complete")
-    body = upstream.requests[0].body
-    assert body["user"] == body["safety_identifier"]
-    assert "alice" not in str(body)
-    assert str(alice.uuid) not in str(body)
-    await ChatModel.objects.aupdate(sends_end_user_id=False)
-    await tab.say("Again", await Conversation.objects.aget())
-    await tab.until("The answer is complete")
-    assert "user" not in upstream.requests[1].body
+    assert not {"user", "safety_identifier"} & set(upstream.requests[0].body)

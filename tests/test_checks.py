@@ -1,10 +1,16 @@
 """What is looked at before the site starts."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from django.conf import LazySettings
 from django.core import checks
 
 from conversations.checks import check_production
+from tests.site import ROOT
 
 FINE = {
     "IS_PRODUCTION": True,
@@ -34,3 +40,23 @@ def test_production_needs_its_settings(
     settings: LazySettings, values: dict[str, object], expected: list[str]
 ) -> None:
     assert problems(settings, **values) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "backend"),
+    [("production", "smtp"), ("staging", "filebased"), ("development", "filebased")],
+)
+def test_mails_are_held_back_outside_production(environment: str, backend: str, tmp_path: Path) -> None:
+    code = "from django.conf import settings; print(settings.EMAIL_BACKEND, settings.EMAIL_FILE_PATH)"
+    env = {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "chatsite.settings",
+        "DATA_DIR": str(tmp_path),
+        "ENVIRONMENT": environment,
+        "EMAIL_URL": "submission://name:password@mail.example.org:587",
+    }
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True, text=True
+    ).stdout
+    assert printed.startswith(f"django.core.mail.backends.{backend}.EmailBackend")
+    assert ("held-mails" in printed) == (backend == "filebased")
