@@ -149,6 +149,23 @@ def test_hidden_text_is_on_no_page(hers: Client, alice: User, told: Message) -> 
     assert hers.post(reverse("feedback", args=[told.uuid]), {"rating": "1"}).status_code == 404
 
 
+def test_hidden_text_does_not_come_back_when_the_answer_is_deleted(
+    hers: Client, alice: User, told: Message
+) -> None:
+    filed = report(alice, told)
+    hers.post(reverse("conversation_delete", args=[told.conversation.uuid]))
+    decide(filed, "upheld", hides_answer=True)
+    told.conversation.delete()
+    pages = [reverse("reports"), reverse("report", args=[filed.uuid])]
+    assert all("cheese" not in hers.get(place).text for place in pages)
+    assert "taken out of view" in hers.get(pages[1]).text
+    # What nobody hid is still there to remember the report by.
+    kept = answer(alice, "The sun is a lamp.")
+    decide(report(alice, kept))
+    kept.conversation.delete()
+    assert "The sun is a lamp." in hers.get(pages[0]).text
+
+
 def test_a_vetted_text_stands_in_its_place(hers: Client, alice: User, told: Message) -> None:
     decide(report(alice, told), "upheld", vetted_text="The moon is **rock**.")
     page = hers.get(reverse("conversation", args=[told.conversation.uuid])).text

@@ -104,7 +104,7 @@ def test_the_rest_is_for_those_who_are_let_in(role: str) -> None:
     client = client_of(role)
     for name, address in ELSEWHERE:
         response = client.get(address)
-        view = response.resolver_match.func.__module__ if response.resolver_match else ""
+        view = response.resolver_match.func.__module__
         is_account_page = view.startswith(AccessMiddleware.ACCOUNT_PAGES)
         told = (role, name, response.status_code, response.headers.get("Location", ""))
         if role == "anonymous" or (role == "guest" and is_account_page):
