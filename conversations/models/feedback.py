@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from .conversations import Message
 from .users import User
@@ -19,7 +20,7 @@ class Feedback(models.Model):
         NONE = "", _("no reason given")
         CORRECT = "correct", _("correct")
         CLEAR = "clear", _("easy to understand")
-        COMPLETE = "complete", _("complete")
+        COMPLETE = "complete", pgettext_lazy("of an answer", "complete")
         WRONG = "wrong", _("wrong")
         UNCLEAR = "unclear", _("hard to understand")
         MISSED = "missed", _("not what I asked")
