@@ -5,16 +5,14 @@ from collections.abc import Iterable
 
 from django.db import transaction
 from django.db.models import Count, F, Q
-from django.utils.crypto import get_random_string, salted_hmac
+from django.utils.crypto import salted_hmac
 
 from conversations import review
 from conversations.generation import doorbell
 from conversations.models import Conversation, Message, Report, ReviewCase, ReviewEvent, User
 
 from . import review_log
-
-# Without letters and digits that are taken for each other when read out or copied by hand.
-_LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+from .codes import LETTERS, make_code
 
 
 def pseudonym_of(user: User) -> str:
@@ -22,15 +20,15 @@ def pseudonym_of(user: User) -> str:
     number = int(salted_hmac("conversations.reporter", str(user.uuid), algorithm="sha256").hexdigest(), 16)
     letters = []
     for _place in range(6):
-        number, index = divmod(number, len(_LETTERS))
-        letters.append(_LETTERS[index])
+        number, index = divmod(number, len(LETTERS))
+        letters.append(LETTERS[index])
     return "".join(letters)
 
 
 def new_reference() -> str:
     """Return a reference number that no report has yet, such as P-7KQ2-M4XD."""
     while True:
-        letters = get_random_string(8, _LETTERS)
+        letters = make_code(8)
         reference = f"P-{letters[:4]}-{letters[4:]}"
         if not Report.objects.filter(reference=reference).exists():
             return reference

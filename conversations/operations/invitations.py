@@ -5,16 +5,14 @@ from collections.abc import Sequence
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 
 from conversations.models import Invitation, Membership, Preview, Redemption, User
 
 from . import mails
 from .access import UseRefused
+from .codes import make_code
 
-# Without letters and digits that are taken for each other when read out or copied by hand. Twelve of these are 58 bits.
-LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 CODE_LENGTH = 12
 MAX_BATCH = 1_000
 
@@ -40,7 +38,7 @@ def create_invitations(
     made = [
         Invitation(
             preview=preview,
-            code=get_random_string(CODE_LENGTH, LETTERS),
+            code=make_code(CODE_LENGTH),
             label=label,
             email=address,
             uses_allowed=uses_allowed,

@@ -27,7 +27,7 @@ from conversations.models import (
     UseCounter,
     User,
 )
-from conversations.operations import access, guests, invitations, sessions, turns
+from conversations.operations import access, codes, guests, invitations, sessions, turns
 from tests.answers import answer, report
 from tests.staff import make_staff
 
@@ -88,7 +88,7 @@ def at_once(number: int, work: Callable[[int], bool]) -> int:
 def test_codes_are_read_however_they_are_typed() -> None:
     invitation = make_invitation(make_preview())
     assert len(invitation.code) == invitations.CODE_LENGTH
-    assert set(invitation.code) <= set(invitations.LETTERS)
+    assert set(invitation.code) <= set(codes.LETTERS)
     for typed in (
         invitation.shown_code,
         invitation.code.lower(),
