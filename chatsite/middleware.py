@@ -95,7 +95,7 @@ class AccessMiddleware:
         notice = access.notice_to_accept(user)
         if notice is None:
             return None
-        context = {"notice": notice, "notice_html": render_markdown(notice.text)}
+        context = {"notice": notice, "notice_html": render_markdown(access.text_of(notice))}
         return render(request, "conversations/access/notice.html", context)
 
 

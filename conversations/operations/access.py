@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
 from conversations.models import Membership, NoticeAcceptance, SiteAccess, UseNotice, User
 
@@ -25,14 +25,13 @@ class UseRefused(Exception):
         super().__init__(str(message))
 
 
-FIRST_NOTICE = """\
-**Before you begin**
-
+FIRST_NOTICE = gettext_noop(
+    """\
 - Answers come from a language model. They can be wrong, out of date or one-sided: check what matters.
 - Do not enter secrets, or personal data of others.
-- What you write and what is answered is stored here, so that you find it again. Staff see an answer when it is reported, and
-  a whole conversation only for a stated reason, which is logged.
-"""
+- What you write and what is answered is stored here, so that you find it again. Staff see an answer when it is \
+reported, and a whole conversation only for a stated reason, which is logged."""
+)
 
 
 # --- Sign-up ---
@@ -61,6 +60,11 @@ def approve(*, user: User) -> bool:
 def notice_in_force() -> UseNotice | None:
     """Return the newest first-use notice; None where there is none, and nothing is to be accepted."""
     return UseNotice.objects.order_by("-version").first()
+
+
+def text_of(notice: UseNotice) -> str:
+    """Return the Markdown of a notice: the stock one in the reader's language, any other as staff wrote it."""
+    return _(notice.text) if notice.text == FIRST_NOTICE else notice.text
 
 
 def notice_to_accept(user: User) -> UseNotice | None:
