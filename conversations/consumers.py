@@ -43,6 +43,8 @@ WINDOW_BYTES = 256 * 1024
 SLOW_READER_SECONDS = 30.0
 CHECK_SECONDS = 3.0
 """How often it is checked that those behind the open sockets are still signed in."""
+ENDING_SECONDS = 1.5
+"""How long the sockets of those who are not stay open for the end of what is being written for them."""
 SIDEBAR_LENGTH = 50
 
 
@@ -306,20 +308,30 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 ended = await database_sync_to_async(sessions.no_longer_valid)(
                     [c.visitor for c in consumers], now=timezone.now()
                 )
+                # Whoever is signed in elsewhere goes on there.
+                others = {c.visitor.user.pk for c in consumers if c.visitor not in ended}
+                await cls._end_generations([v for v in ended if v.user.pk not in others])
             except Exception:
                 logger.exception(
                     "Whether people are still signed in could not be checked; it is tried again."
                 )
                 continue
-            if ended:
-                # Whoever is signed in elsewhere goes on there.
-                others = {c.visitor.user.pk for c in consumers if c.visitor not in ended}
-                gone = [visitor for visitor in ended if visitor.user.pk not in others]
-                await database_sync_to_async(sessions.stop_generations)(gone, now=timezone.now())
             for consumer in consumers:
                 if consumer.visitor in ended:
                     await consumer._stop_following()
                     await consumer._close(_CLOSE_CODES[ended[consumer.visitor]])
+
+    @classmethod
+    async def _end_generations(cls, visitors: list[sessions.Visitor]) -> None:
+        """End what is being written for these people, and wait until it has: a page that loads again must find it ended."""
+        if not visitors:
+            return
+        await database_sync_to_async(sessions.stop_generations)(visitors, now=timezone.now())
+        give_up_at = time.monotonic() + ENDING_SECONDS
+        while time.monotonic() < give_up_at:
+            if not await database_sync_to_async(sessions.is_written_for)(visitors):
+                return
+            await asyncio.sleep(0.1)
 
 
 def _language_of(scope: Any) -> str:

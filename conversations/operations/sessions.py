@@ -87,3 +87,9 @@ def stop_generations(visitors: Iterable[Visitor], *, now: dt.datetime) -> None:
     for conversation_id in list(active.values_list("conversation_id", flat=True)):
         active.filter(conversation=conversation_id).update(stop_requested_at=now)
         doorbell.ring(conversation_id)
+
+
+def is_written_for(visitors: Iterable[Visitor]) -> bool:
+    """Whether anything is still being written for any of these people."""
+    owners = {visitor.user.pk for visitor in visitors}
+    return Generation.objects.active().filter(conversation__owner__in=owners).exists()
