@@ -169,6 +169,14 @@ class FeedbackForm(forms.Form):
     rating = forms.TypedChoiceField(coerce=int, choices=[(1, "1"), (-1, "-1"), (0, "0")])
     reason = forms.ChoiceField(required=False, choices=Feedback.Reason.choices)
 
+    def clean(self) -> dict[str, Any]:
+        """Take a reason only with the thumb that it goes with."""
+        values = super().clean() or self.cleaned_data
+        rating, reason = values.get("rating"), values.get("reason")
+        if reason and (not rating or reason not in Feedback.REASONS[Feedback.Rating(rating)]):
+            self.add_error("reason", _NOT_UNDERSTOOD)
+        return values
+
 
 FRAMES: dict[str, type[forms.Form]] = {
     "send": SendForm,

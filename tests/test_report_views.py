@@ -9,6 +9,7 @@ from django.conf import LazySettings
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from conversations.models import AccountNotice, ChatModel, Feedback, Message, Report, User
 from conversations.operations import decisions, reviewing
@@ -66,6 +67,56 @@ def test_what_is_refused_comes_back(hers: Client, told: Message, values: dict[st
     assert not Report.objects.exists()
     if values.get("comment", "").startswith("x"):
         assert "x" * 1_001 in response.text
+
+
+def test_what_is_refused_comes_back_in_place(hers: Client, told: Message) -> None:
+    place = reverse("report_answer", args=[told.uuid])
+    response = hers.post(place, {"comment": "My <words>"}, headers=FRAGMENT)
+    assert response.status_code == 422
+    assert "<html" not in response.text
+    assert ">My &lt;words&gt;</textarea>" in response.text
+
+
+def test_the_second_time_the_form_holds_the_first_report(hers: Client, alice: User, told: Message) -> None:
+    answer(alice, "And more.", place=told.conversation.uuid)
+    filed = report(alice, told, "biased", "First words", includes_context=True)
+    page = " ".join(hers.get(reverse("report_answer", args=[told.uuid])).text.split())
+    assert f"This changes your report {filed.reference}." in page
+    assert 'value="biased" required checked' in page
+    assert ">First words</textarea>" in page
+    assert "Include the 1 turn around it" in page
+    assert 'name="includes_context" checked' in page
+    alone = answer(alice, "Nothing around it.")
+    assert "includes_context" not in hers.get(reverse("report_answer", args=[alone.uuid])).text
+
+
+def test_a_report_about_the_site_names_the_page(hers: Client) -> None:
+    form = hers.get(reverse("report_application"), {"page": "/c/<x>/"})
+    assert 'name="page" value="/c/&lt;x&gt;/"' in form.text
+    values = {"category": "technical", "comment": "Slow", "page": "/c/<x>/"}
+    page = hers.post(reverse("report_application"), values, follow=True).text
+    assert "/c/&lt;x&gt;/" in page
+
+
+def test_many_reports_come_in_pages_at_the_same_cost(
+    hers: Client, alice: User, told: Message, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    queries = 5  # session, user, number, page, decisions about answers that are gone
+    gone = report(alice, told)
+    decide(gone)
+    told.conversation.delete()
+    hers.get(reverse("reports"))
+    with django_assert_num_queries(queries):
+        hers.get(reverse("reports"))
+    # Long ago, so that there are not too many within the hour.
+    earlier = timezone.now() - dt.timedelta(days=1)
+    for number in range(20):
+        report(alice, answer(alice, f"Answer {number}."), now=earlier + dt.timedelta(hours=number))
+    with django_assert_num_queries(queries):
+        page = hers.get(reverse("reports")).text
+    assert page.count("reports__item") == 20
+    assert 'href="?page=2"' in page
+    assert hers.get(reverse("reports"), {"page": "2"}).text.count("reports__item") == 1
 
 
 def test_too_many_are_refused_with_a_reason(hers: Client, told: Message, settings: LazySettings) -> None:
@@ -179,7 +230,8 @@ def test_feedback_is_one_per_person(hers: Client, told: Message) -> None:
     for values in ({"rating": "1"}, {"rating": "-1"}, {"rating": "-1", "reason": "wrong"}):
         assert hers.post(place, values, headers=FRAGMENT).status_code == 200
     assert Feedback.objects.values_list("rating", "reason").get() == (-1, "wrong")
-    for values in ({"rating": "5"}, {"rating": "x"}, {"rating": "1", "reason": "nonsense"}, {}):
+    wrong = ({"rating": "1", "reason": "wrong"}, {"rating": "0", "reason": "wrong"})
+    for values in ({"rating": "5"}, {"rating": "x"}, {"rating": "1", "reason": "nonsense"}, {}, *wrong):
         assert hers.post(place, values).status_code == 404
     hers.post(place, {"rating": "0"})
     assert not Feedback.objects.exists()

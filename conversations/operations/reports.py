@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import transaction
@@ -95,6 +96,29 @@ def report_application(*, reporter: User, category: str, comment: str, page: str
 def pending_report(user: User, message: Message) -> Report | None:
     """Return the report of this person on this answer that is still undecided: another one would update it."""
     return _pending(user, message)
+
+
+def reported_texts(reports: Iterable[Report]) -> dict[int, str | None]:
+    """Return, by the ids of these reports, the answers that they are about as they were reported; None where staff hid it.
+
+    Empty for a report about the application. A hidden answer stays hidden when it is deleted afterwards: then the decisions
+    tell. At most one query, where the reports came with their case, its message, and their snapshot.
+    """
+    found = list(reports)
+    gone = [report.case_id for report in found if report.case.message is None]
+    hidden: dict[int | None, bool] = {}
+    decided = ReviewEvent.objects.filter(case__in=gone, kind=ReviewEvent.Kind.DECIDED).order_by("sequence")
+    for case_id, outcome, details in decided.values_list("case", "outcome", "details") if gone else ():
+        was_hidden = hidden.get(case_id, False) and outcome != ReviewEvent.Outcome.DISMISSED
+        hidden[case_id] = was_hidden or bool(details.get("hidden"))
+    texts: dict[int, str | None] = {}
+    for report in found:
+        message = report.case.message
+        is_hidden = message.is_hidden if message is not None else hidden.get(report.case_id, False)
+        turns = report.snapshot.content.get("turns", [])
+        text = next((str(turn["text"]) for turn in turns if turn["is_reported"]), "")
+        texts[report.pk] = None if is_hidden else text
+    return texts
 
 
 def _pending(user: User, message: Message) -> Report | None:

@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.text import Truncator
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from conversations.forms import ApplicationReportForm, FeedbackForm, ReportForm, TextForm
@@ -19,6 +20,7 @@ from conversations.operations import notices, reports, snapshots
 from .chat import UserRequest
 
 REPORTS_PER_PAGE = 20
+EXCERPT_LENGTH = 160
 
 
 def _is_fragment(request: HttpRequest) -> bool:
@@ -34,7 +36,7 @@ def _message_or_404(request: UserRequest, public_id: uuid.UUID) -> Message:
 
 
 def _report_or_404(request: UserRequest, public_id: uuid.UUID) -> Report:
-    visible = Report.objects.visible_to(request.user).select_related("case", "snapshot")
+    visible = Report.objects.visible_to(request.user).select_related("case__message", "snapshot")
     report = visible.filter(uuid=public_id).first()
     if report is None:
         raise Http404
@@ -108,9 +110,11 @@ def _thank(request: UserRequest, filed: Report, *, is_update: bool) -> HttpRespo
 @require_GET
 def my_reports(request: UserRequest) -> HttpResponse:
     """List what one reported, newest first."""
-    mine = Report.objects.visible_to(request.user).select_related("case", "snapshot")
+    mine = Report.objects.visible_to(request.user).select_related("case__message", "snapshot")
     page = Paginator(mine.order_by("-created_at", "-pk"), REPORTS_PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "conversations/reports/list.html", {"page": page})
+    texts = reports.reported_texts(page)
+    rows = [(report, Truncator(texts[report.pk] or "").chars(EXCERPT_LENGTH)) for report in page]
+    return render(request, "conversations/reports/list.html", {"page": page, "rows": rows})
 
 
 @require_GET
@@ -127,21 +131,13 @@ def _report_page(
     context = {
         "report": report,
         "form": form or TextForm(),
-        "answer": _reported_text(report),
+        "answer": reports.reported_texts([report])[report.pk],
+        "page": report.snapshot.content.get("page", ""),
         "appeal_ends_at": ends_at if ends_at and ends_at >= now else None,
         "may_answer": bool(report.question and not report.answer and report.case.is_open),
         "comment_length": COMMENT_LENGTH,
     }
     return render(request, "conversations/reports/detail.html", context, status=status)
-
-
-def _reported_text(report: Report) -> str:
-    """Return the answer that was reported, unless staff took it out of view since."""
-    message = report.case.message
-    if message is not None and message.is_hidden:
-        return ""
-    turns = report.snapshot.content.get("turns", [])
-    return next((str(turn["text"]) for turn in turns if turn["is_reported"]), "")
 
 
 @require_POST

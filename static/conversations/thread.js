@@ -103,7 +103,15 @@
     if (hasKeyboard && hasLostFocus) byId("text").focus({ preventScroll: true });
   };
 
-  new MutationObserver(() => {
+  /** Whether this happened in the form below an answer, which whoever opened it is looking at. */
+  const isInReport = ({ target }) => (target.closest ? target : target.parentElement)?.closest(".report-place");
+
+  new MutationObserver((changes) => {
+    if (changes.every(isInReport)) {
+      isFollowing = distance() <= 2 && !thread.querySelector("form.report");
+      jump.hidden = distance() <= NEAR;
+      return;
+    }
     if (earlier) {
       showEarlier(earlier);
       earlier = null;

@@ -1,12 +1,15 @@
 """Reporting a problem in a real browser, by keyboard, and what the person sees of it afterwards."""
 
 import re
+import sqlite3
+import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.conftest import query, say, sign_up, wait_for_end
 from tests.fakes import RunningUpstream
@@ -19,6 +22,17 @@ def violations(page: Page) -> list[str]:
     """Return what axe finds wrong with the page as it is shown."""
     found = Axe().run(page)
     return [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in found.response["violations"]]
+
+
+def notify(site: Site, username: str, text: str, number: int) -> None:
+    """Have staff tell this user something."""
+    database = Path(site.settings["DATA_DIR"]) / "chat.sqlite3"
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        connection.execute(
+            "INSERT INTO conversations_accountnotice (uuid, user_id, kind, text, created_at)"
+            " SELECT ?, id, 'warning', ?, ? FROM conversations_user WHERE username = ?",
+            (uuid.uuid4().hex, text, f"2026-01-0{number + 1} 00:00:00", username),
+        )
 
 
 def answered(page: Page, upstream: RunningUpstream, text: str = "The moon is cheese.") -> None:
@@ -87,6 +101,118 @@ def test_a_refused_report_keeps_what_was_typed(
     problems.clear()
 
 
+def open_form(page: Page, comment: str = "") -> None:
+    page.locator(".status__report").last.click()
+    expect(page.locator(".report__title")).to_be_focused()
+    page.locator("form.report").get_by_label("Biased").check()
+    page.locator("form.report textarea").fill(comment)
+
+
+def is_in_view(page: Page, selector: str) -> bool:
+    """Whether all of it is where the messages are shown."""
+    return bool(
+        page.evaluate(
+            """(selector) => {
+                const [box, view] = [selector, "#scroller"].map((s) => document.querySelector(s).getBoundingClientRect());
+                return box.top >= view.top - 1 && box.bottom <= view.bottom + 1;
+            }""",
+            selector,
+        )
+    )
+
+
+def fail(route: Route, how: str) -> None:
+    if route.request.method == "GET":
+        route.continue_()
+    elif how == "error":
+        route.fulfill(status=500, content_type="text/html", body="<html><h1>Server error</h1></html>")
+    else:
+        route.abort()
+
+
+@pytest.mark.parametrize("how", ["error", "network"])
+def test_what_could_not_be_sent_is_kept(
+    page: Page, upstream: RunningUpstream, problems: list[str], how: str
+) -> None:
+    answered(page, upstream)
+    open_form(page, COMMENT)
+    page.route("**/report/*/", lambda route: fail(route, how))
+    page.get_by_role("button", name="Send the report").click()
+    expect(page.get_by_role("alert").filter(has_text="This did not work.")).to_be_visible()
+    expect(page.locator("form.report textarea")).to_have_value(COMMENT)
+    expect(page.locator("#thread")).not_to_contain_text("Server error")
+    page.unroute("**/report/*/")
+    page.get_by_role("button", name="Send the report").click()
+    expect(page.locator(".report--thanks")).to_be_visible()
+    expect(page.locator(".went-wrong")).to_have_count(0)
+    problems.clear()
+
+
+def test_the_log_in_does_not_come_into_the_thread(page: Page, upstream: RunningUpstream) -> None:
+    answered(page, upstream)
+    page.context.clear_cookies(name="sessionid")
+    for button in ("Report a problem", "Good answer"):
+        page.get_by_role("button", name=button).click()
+        expect(page.locator(".went-wrong")).to_have_text("You were signed out.")
+        expect(page.locator("#thread [name=login]")).to_have_count(0)
+
+
+def test_the_text_is_counted_and_never_cut(
+    page: Page, upstream: RunningUpstream, problems: list[str]
+) -> None:
+    answered(page, upstream)
+    open_form(page, "x" * 998 + "\n🌍🌍")
+    counter = page.locator(".report__count")
+    expect(counter).to_have_text("1,001 / 1,000")
+    expect(page.locator("form.report textarea")).to_have_attribute("aria-invalid", "true")
+    page.get_by_role("button", name="Send the report").click()
+    expect(page.locator("form.report .errorlist")).to_contain_text("at most 1000 characters")
+    expect(counter).to_have_text("1,001 / 1,000")
+    page.locator("form.report textarea").fill("x" * 998 + "\n🌍")
+    expect(counter).to_have_text("1,000 / 1,000")
+    page.get_by_role("button", name="Send the report").click()
+    expect(page.locator(".report--thanks")).to_be_visible()
+    problems.clear()
+
+
+def test_escape_belongs_to_the_input_method_while_it_composes(page: Page, upstream: RunningUpstream) -> None:
+    answered(page, upstream)
+    open_form(page, COMMENT)
+    press = """(field, isComposing) => {
+        field.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape", bubbles: true, isComposing}));
+    }"""
+    page.locator("form.report textarea").evaluate(press, True)
+    expect(page.locator("form.report textarea")).to_have_value(COMMENT)
+    page.locator("form.report textarea").evaluate(press, False)
+    expect(page.locator("form.report")).to_have_count(0)
+
+
+def test_a_form_higher_than_the_screen_begins_at_its_beginning(page: Page, upstream: RunningUpstream) -> None:
+    page.set_viewport_size({"width": 360, "height": 560})
+    answered(page, upstream)
+    page.locator(".status__report").click()
+    expect(page.locator(".report__title")).to_be_focused()
+    assert is_in_view(page, ".report__title")
+    expect(page.locator(".topbar")).to_be_in_viewport(ratio=1)
+
+
+def test_a_form_stays_where_it_is_while_an_answer_grows(page: Page, upstream: RunningUpstream) -> None:
+    # High enough for the form to fit: nothing scrolls when it opens.
+    page.set_viewport_size({"width": 1280, "height": 1400})
+    answered(page, upstream)
+    upstream.answer_with("Begun. ", upstream.hold(), *["Another paragraph.\n\n"] * 90)
+    say(page, "And now?")
+    expect(page.locator(".open")).to_contain_text("Begun.")
+    page.locator(".status__report").first.click()
+    expect(page.locator(".report__title")).to_be_focused()
+    page.locator("form.report textarea").fill("Not yet")
+    assert is_in_view(page, ".report__title")
+    upstream.release()
+    wait_for_end(page)
+    assert is_in_view(page, ".report__title")
+    expect(page.locator("form.report textarea")).to_have_value("Not yet")
+
+
 def test_a_report_without_script(
     new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
 ) -> None:
@@ -129,8 +255,56 @@ def test_a_report_about_the_site(page: Page) -> None:
     assert violations(page) == []
 
 
+def test_a_chat_that_has_just_begun_is_the_page_of_a_report(page: Page, upstream: RunningUpstream) -> None:
+    answered(page, upstream)
+    page.locator(".user-button").click()
+    page.get_by_role("link", name="Report a problem").click()
+    expect(page.locator("[name=page]")).to_have_value(re.compile("^/c/"))
+
+
+def test_messages_of_staff_leave_room_and_go_one_by_one(
+    new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
+) -> None:
+    page = new_context(viewport={"width": 360, "height": 560}).new_page()
+    name = sign_up(page)
+    answered(page, upstream)
+    for number, text in enumerate(("Long. " * 300, "Short.")):
+        notify(site, name, text, number)
+    page.reload()
+    expect(page.locator("#text")).to_be_in_viewport(ratio=1)
+    assert page.locator("#scroller").evaluate("(messages) => messages.clientHeight") > 100
+    assert violations(page) == []
+    buttons = page.get_by_role("button", name="I have read this")
+    expect(buttons).to_have_count(2)
+    buttons.first.focus()
+    page.keyboard.press("Enter")
+    expect(buttons).to_have_count(1)
+    expect(buttons).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(buttons).to_have_count(0)
+    expect(page.locator("#text")).to_be_focused()
+    page.reload()
+    expect(page.locator(".account-notice")).to_have_count(0)
+
+
+def test_what_the_site_says_goes_when_it_was_read(page: Page, upstream: RunningUpstream) -> None:
+    answered(page, upstream)
+    open_form(page, COMMENT)
+    page.get_by_role("button", name="Send the report").click()
+    expect(page.locator(".report--thanks")).to_be_visible()
+    page.get_by_role("button", name="Options for this conversation").click()
+    page.locator("#delete button").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".flash")).to_contain_text("out of your list")
+    expect(page.locator("#announce")).to_contain_text("out of your list")
+    assert violations(page) == []
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".flash")).to_have_count(0)
+    expect(page.locator("#text")).to_be_focused()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("width", [360, 768, 1440])
 def test_nothing_is_wider_than_the_screen(
     new_context: Callable[..., BrowserContext],
     upstream: RunningUpstream,
