@@ -6,7 +6,6 @@ import contextvars
 import logging
 import time
 import uuid
-from collections import defaultdict
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
@@ -18,10 +17,11 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 
 from conversations.forms import FrameError, max_frame_bytes, read_frame
 from conversations.generation import feed
+from conversations.generation.journal import make_owner
 from conversations.generation.live import Hub, current_hub
 from conversations.generation.service import ensure_started
 from conversations.models import Conversation, User
-from conversations.operations import access, sessions, turns
+from conversations.operations import access, sessions, sockets, turns
 from conversations.rendering import fragments
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
     # No messages for single sockets go through the layer.
     channel_layer_alias = ""
 
-    _open: ClassVar[defaultdict[int, set["ChatConsumer"]]] = defaultdict(set)
+    _open: ClassVar[set["ChatConsumer"]] = set()
+    _process: ClassVar[str] = make_owner()
     _checking: ClassVar["asyncio.Task[None] | None"] = None
 
     visitor: sessions.Visitor
@@ -66,6 +67,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._sent = self._received = 0
         self._acknowledged = asyncio.Event()
         self._is_closing = False
+        self._lease: int | None = None
         await self.accept()
         visitor = await database_sync_to_async(sessions.identify)(self.scope["cookies"])
         if visitor is None:
@@ -76,27 +78,31 @@ class ChatConsumer(AsyncWebsocketConsumer):
             return
         self.visitor = visitor
         self._language_code = _language_of(self.scope)
-        others = self._open[visitor.user.pk]
-        if len(others) >= settings.CHAT_SOCKETS_PER_USER:
+        self._lease = await database_sync_to_async(sockets.open_socket)(
+            user=visitor.user, process=self._process, now=timezone.now()
+        )
+        if self._lease is None:
             with self._language():
                 await self._send(
                     fragments.refusal(_("Too many pages are open at once. Close one, then reload this one."))
                 )
             await self._close(CLOSE_TOO_MANY)
             return
-        others.add(self)
+        self._open.add(self)
         self.hub = current_hub()
         ensure_started()
         self._start_checking()
 
     async def disconnect(self, code: int) -> None:
         self._is_closing = True
-        if hasattr(self, "visitor"):
-            others = self._open[self.visitor.user.pk]
-            others.discard(self)
-            if not others:
-                del self._open[self.visitor.user.pk]
+        self._open.discard(self)
         await self._stop_following()
+        if self._lease is not None:
+            try:
+                await database_sync_to_async(sockets.close_socket)(self._lease)
+            except Exception as error:
+                # It counts until the process goes, or nobody hears of it any more.
+                logger.warning("A page could not be counted off: %s", type(error).__qualname__)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self._is_closing or not hasattr(self, "hub"):
@@ -303,8 +309,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _check_visitors(cls) -> None:
         while cls._open:
             await asyncio.sleep(CHECK_SECONDS)
-            consumers = [consumer for group in cls._open.values() for consumer in group]
+            consumers = list(cls._open)
             try:
+                await database_sync_to_async(sockets.keep_sockets)(process=cls._process, now=timezone.now())
                 ended = await database_sync_to_async(sessions.no_longer_valid)(
                     [c.visitor for c in consumers], now=timezone.now()
                 )

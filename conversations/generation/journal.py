@@ -46,7 +46,7 @@ _owners_here: set[str] = set()
 
 
 def make_owner() -> str:
-    """Return a name for a runner of this process: host, process id, and something that no restart repeats."""
+    """Return a name for a part of this process, such as its runner: host, process id, and what no restart repeats."""
     owner = f"{_HOST}:{os.getpid()}:{secrets.token_hex(4)}"
     _owners_here.add(owner)
     return owner
@@ -179,7 +179,7 @@ def reap(*, now: dt.datetime, lease: dt.timedelta) -> list[int]:
         if (
             generation.heartbeat_at
             and generation.heartbeat_at >= now - lease
-            and not _is_dead(generation.owner)
+            and not is_dead(generation.owner)
         ):
             continue
         if _interrupt(generation, now=now):
@@ -228,7 +228,7 @@ def _close_text(generation_id: int, *, message_id: int, text: str) -> None:
     GenerationChunk.objects.filter(generation=generation_id).delete()
 
 
-def _is_dead(owner: str) -> bool:
+def is_dead(owner: str) -> bool:
     """Whether this owner was a process of this machine that has ended."""
     host, _, rest = owner.partition(":")
     pid = rest.partition(":")[0]

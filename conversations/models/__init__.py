@@ -7,6 +7,7 @@ from .access import (
     Preview,
     Redemption,
     SiteAccess,
+    SocketLease,
     UseCounter,
     UseNotice,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "ReviewLogHead",
     "SiteAccess",
     "Snapshot",
+    "SocketLease",
     "UseCounter",
     "UseNotice",
     "User",

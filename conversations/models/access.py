@@ -295,3 +295,18 @@ class UseCounter(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class SocketLease(models.Model):
+    """That a page of a person is connected, to which process, and when that process was last heard of."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="socket_leases", verbose_name=_("user"))
+    process = models.CharField(_("process"), max_length=64, db_index=True)
+    seen_at = models.DateTimeField(_("seen at"))
+
+    class Meta:
+        verbose_name = _("open page")
+        verbose_name_plural = _("open pages")
+
+    def __str__(self) -> str:
+        return f"{self.user_id}@{self.process}"

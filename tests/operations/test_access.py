@@ -12,6 +12,7 @@ from django.core import mail
 from django.db import connection
 from django.utils import timezone
 
+from conversations.generation import journal
 from conversations.generation.end_user import end_user_id, find_user
 from conversations.models import (
     ChatModel,
@@ -24,10 +25,11 @@ from conversations.models import (
     Preview,
     Redemption,
     SiteAccess,
+    SocketLease,
     UseCounter,
     User,
 )
-from conversations.operations import access, codes, guests, invitations, sessions, turns
+from conversations.operations import access, codes, guests, invitations, sessions, sockets, turns
 from tests.answers import answer, report
 from tests.staff import make_staff
 
@@ -448,3 +450,42 @@ def test_how_people_sign_up_is_set_in_one_place(settings: LazySettings) -> None:
     assert access.signup_mode() == "approval"
     SiteAccess.objects.create(pk=1, signup="invitation")
     assert access.signup_mode() == "invitation"
+
+
+# --- Open pages ---
+
+
+def open_page(user: User, process: str = "elsewhere:1:a", *, now: dt.datetime | None = None) -> int | None:
+    return sockets.open_socket(user=user, process=process, now=now or timezone.now())
+
+
+def test_pages_count_over_all_processes(alice: User, charlie: User, settings: LazySettings) -> None:
+    settings.CHAT_SOCKETS_PER_USER = 2
+    now = timezone.now()
+    first = open_page(alice, "one:1:a", now=now)
+    assert first is not None
+    assert open_page(alice, "two:1:a", now=now) is not None
+    assert open_page(alice, "two:1:a", now=now) is None
+    assert open_page(charlie, "two:1:a", now=now) is not None
+    sockets.close_socket(first)
+    assert open_page(alice, "two:1:a", now=now) is not None
+
+
+def test_pages_of_a_process_that_is_gone_do_not_count(alice: User, settings: LazySettings) -> None:
+    settings.CHAT_SOCKETS_PER_USER = 1
+    now = timezone.now()
+    assert open_page(alice, "one:1:a", now=now) is not None
+    sockets.keep_sockets(process="one:1:a", now=now + sockets.LEASE)
+    assert open_page(alice, "two:1:a", now=now + sockets.LEASE * 1.5) is None
+    assert open_page(alice, "two:1:a", now=now + sockets.LEASE * 2) is not None
+    # On this machine it is seen at once: no process has a number beyond the kernel's largest.
+    dead = f"{journal._HOST}:4194999:a"
+    SocketLease.objects.update(process=dead, seen_at=now)
+    assert open_page(alice, "two:1:a", now=now) is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_thirty_pages_at_once(model: ChatModel, settings: LazySettings) -> None:
+    settings.CHAT_SOCKETS_PER_USER = 5
+    person = make_person("pat")
+    assert at_once(30, lambda index: open_page(person, f"p{index % 3}:1:a") is not None) == 5
