@@ -50,6 +50,22 @@ async def test_an_open_page_changes_at_once(tab: Page, alice: User, upstream: Ru
     assert "hurt people" in frame
 
 
+async def test_an_open_page_changes_while_another_answer_is_written(
+    tab: Page, alice: User, upstream: RunningUpstream
+) -> None:
+    place, told = await first_answer(tab, upstream)
+    first, second = upstream.hold(), upstream.hold()
+    upstream.answer_with("One ", first, "two ", second, "three.")
+    await tab.say("Go on", place)
+    await tab.until("One")
+    await database_sync_to_async(decide)(told, alice, hides_answer=True)
+    first.release()
+    frames = await tab.until("Staff changed what is shown")
+    assert f'hx-target="#m-{told.uuid}"' in frames
+    second.release()
+    await tab.until("The answer is complete")
+
+
 async def test_a_page_that_was_away_is_brought_up_to_date(
     tab: Page, alice: User, upstream: RunningUpstream
 ) -> None:

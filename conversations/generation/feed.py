@@ -131,6 +131,14 @@ async def follow(
                 async for text in texts:
                     position += len(text)
                     yield Grown(text)
+                    if not news.is_set():
+                        continue
+                    # What staff change elsewhere in the conversation need not wait for the end of this answer.
+                    news.clear()
+                    told = await database_sync_to_async(_look_at_staff)(conversation_id, cursor=cursor)
+                    if told is not None:
+                        cursor = replace(cursor, revision=told.revision)
+                        yield told
             cursor = replace(cursor, offset=position, is_followed=True)
 
 
@@ -231,6 +239,11 @@ def _changes_of(entry: Entry, *, cursor: Cursor) -> list[Event]:
         return [Grown(rest), Ended(entry)] if rest else [Ended(entry)]
     # Another generation went on with it, it ended while the viewer was away, or its end could not be written.
     return [Replaced(entry)]
+
+
+def _look_at_staff(conversation_id: int, *, cursor: Cursor) -> Moderated | None:
+    changed = Conversation.objects.filter(pk=conversation_id, revision__gt=cursor.revision).first()
+    return _changed_by_staff(changed, cursor=cursor) if changed is not None else None
 
 
 def _changed_by_staff(conversation: Conversation, *, cursor: Cursor) -> Moderated:

@@ -61,7 +61,7 @@ def suspend(user: User, *, case: ReviewCase, text: str, days: int | None, now: d
         created_at=now,
         ends_at=None if days is None else now + dt.timedelta(days=days),
     )
-    mails.tell_of_notice(user, text=text, kind=AccountNotice.Kind.SUSPENSION)
+    mails.tell_of_notice(user, text=text, kind=AccountNotice.Kind.SUSPENSION, ends_at=until)
 
 
 def lift_notices(case: ReviewCase, *, now: dt.datetime) -> bool:

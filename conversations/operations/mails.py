@@ -52,9 +52,10 @@ def tell_of_question(report: Report) -> None:
     _send_to_reporter("asked", report)
 
 
-def tell_of_notice(user: User, *, text: str, kind: str) -> None:
-    """Tell a user of a warning or a suspension."""
-    _send("notice", to=[user.email], context={"user": user, "text": text, "kind": kind})
+def tell_of_notice(user: User, *, text: str, kind: str, ends_at: dt.datetime | None = None) -> None:
+    """Tell a user of a warning or a suspension, and until when that lasts."""
+    context = {"user": user, "text": text, "kind": kind, "ends_at": ends_at}
+    _send("notice", to=[user.email], context=context)
 
 
 def tell_of_approval(user: User) -> None:
