@@ -245,6 +245,10 @@ def test_search_engines_are_kept_out_of_all_but_production(settings: LazySetting
 def test_staging_is_marked_on_every_page(settings: LazySettings) -> None:
     settings.IS_PRODUCTION, settings.ENVIRONMENT = False, "staging"
     assert "Staging" in Client().get("/accounts/login/").text
+    root = signed_in(User.objects.create_superuser("root", password=PASSWORD))
+    assert "Chat administration · Staging" in root.get("/admin/").text
+    settings.ENVIRONMENT = "development"
+    assert "Staging" not in root.get("/admin/").text
 
 
 # --- Admin ---
