@@ -1,4 +1,4 @@
-"""The ASGI application: pages over HTTP, the chat over a websocket."""
+"""The ASGI application: pages over HTTP and the chat over a websocket."""
 
 import os
 from typing import Any
@@ -9,18 +9,25 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
 _http = get_asgi_application()
 
-# These read the settings and the models, so they come after the set-up above.
+# These imports read the settings and the models, so they must follow the set-up above.
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from channels.sessions import CookieMiddleware  # noqa: E402
+from django.http import parse_cookie  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
-from conversations.routing import websocket_urlpatterns  # noqa: E402
+from conversations.chat.routing import websocket_urlpatterns  # noqa: E402
+
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse a websocket before it opens. Daphne responds with 403."""
+    await send({"type": "websocket.close"})
 
 
 class SameHost:
-    """Refuse a socket whose page came from another host or port than it talks to.
+    """Refuse a websocket if its page has a different host or port.
 
-    Channels' validator compares the name with ALLOWED_HOSTS only; a page of another port on this machine would pass.
+    Channels' validator only compares the name with ALLOWED_HOSTS, so it would accept a page on another port of this machine.
     """
 
     def __init__(self, application: Any) -> None:
@@ -31,16 +38,38 @@ class SameHost:
         origin = urlsplit(headers.get(b"origin", b"").decode("latin-1"))
         host = headers.get(b"host", b"").decode("latin-1")
         if not origin.netloc or origin.netloc.lower() != host.lower():
-            await send({"type": "websocket.close", "code": 4403})
-            return None
+            return await refuse(scope, receive, send)
         return await self.application(scope, receive, send)
 
 
-application = ProtocolTypeRouter(
-    {
-        "http": _http,
-        "websocket": AllowedHostsOriginValidator(
-            SameHost(CookieMiddleware(URLRouter(websocket_urlpatterns)))
-        ),
-    }
+class WithoutZeroBytes:
+    """Drop cookies with a zero byte, which a quoted value can contain and databases reject in text."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        headers = [
+            (name, self._clean(value) if name == b"cookie" else value) for name, value in scope["headers"]
+        ]
+        return await self.application({**scope, "headers": headers}, receive, send)
+
+    def _clean(self, cookies: bytes) -> bytes:
+        return b";".join(
+            cookie
+            for cookie in cookies.split(b";")
+            if not any("\0" in value for value in parse_cookie(cookie.decode("latin-1")).values())
+        )
+
+
+# Channels routes to ASGI applications, but the types of Django expect views.
+_elsewhere = re_path("", refuse)  # type: ignore[arg-type]
+_sockets = URLRouter([*websocket_urlpatterns, _elsewhere])
+application = WithoutZeroBytes(
+    ProtocolTypeRouter(
+        {
+            "http": _http,
+            "websocket": AllowedHostsOriginValidator(SameHost(CookieMiddleware(_sockets))),
+        }
+    )
 )

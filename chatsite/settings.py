@@ -1,7 +1,7 @@
-"""All settings of the project, read from the environment.
+"""Settings of the project, read from the environment.
 
-Every variable has a working default, so that a bare checkout runs, and a wrong value stops the start with a
-sentence that names the variable. The table in README.md lists them all; a test keeps the two equal.
+Every variable has a working default, so a bare checkout runs. If a value is invalid, the site does not start, and the error
+names the variable. The table in README.md lists all variables, and a test compares the two.
 """
 
 import os
@@ -20,7 +20,7 @@ env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-# --- Where things are ------------------------------------------------------------------------------------------
+# --- Paths and addresses ---------------------------------------------------------------------------------------
 
 DATA_DIR = Path(env.str("DATA_DIR", "var")).expanduser()
 if not DATA_DIR.is_absolute():
@@ -30,16 +30,16 @@ DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 HOST = env.str("HOST", "127.0.0.1")
 PORT = env.int("PORT", 8000, validate=validate.Range(min=0, max=65535))
 
-# The address people type. With https it turns on what only makes sense there: secure cookies and HSTS.
+# The address that people type. With https, it turns on secure cookies and HSTS.
 PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
 if PUBLIC_URL and (_public.scheme not in {"http", "https"} or not _public.hostname):
-    raise ImproperlyConfigured("PUBLIC_URL must be a whole address such as https://chat.example.org.")
+    raise ImproperlyConfigured("PUBLIC_URL must be a complete address, such as https://chat.example.org.")
 IS_HTTPS = _public.scheme == "https"
 
 DEBUG = env.bool("DEBUG", False)
 
-# Outside of production mails to people are held back, search engines are kept out, and staging is marked on every page.
+# Outside production, no email is sent and search engines are kept out. Staging is marked on every page.
 ENVIRONMENT = env.str(
     "ENVIRONMENT", "development", validate=validate.OneOf(["development", "staging", "production"])
 )
@@ -50,7 +50,7 @@ with (BASE_DIR / "pyproject.toml").open("rb") as _file:
 
 
 def _secret_key() -> str:
-    """Return the key from the environment, or the one that is generated once and kept in DATA_DIR, readable by its owner."""
+    """Return the key from the environment, or a generated one kept in DATA_DIR, where only the owner can read it."""
     key = env.str("SECRET_KEY", "")
     if key:
         return key
@@ -87,7 +87,7 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if PUBLIC_URL el
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "chatsite.admin.Config",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -104,27 +104,36 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "django_htmx",
-    "conversations",
+    "conversations.accounts",
+    "conversations.limits",
+    "conversations.catalogue",
+    "conversations.access",
+    "conversations.chat",
+    "conversations.review",
+    "conversations.evaluation",
+    "conversations.server",
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    # Before anything that responds to a request, including static files.
+    "chatsite.middleware.AddressMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "chatsite.middleware.LoginMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "chatsite.middleware.NoStoreMiddleware",
     "chatsite.middleware.EnvironmentMiddleware",
-    "chatsite.middleware.AccessMiddleware",
-    "chatsite.middleware.SecondFactorMiddleware",
+    "conversations.access.middleware.AccessMiddleware",
+    "conversations.accounts.middleware.SecondFactorMiddleware",
 ]
 
 ROOT_URLCONF = "chatsite.urls"
@@ -142,6 +151,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "chatsite.context.site",
+                "conversations.access.context.signup",
             ]
         },
     }
@@ -156,27 +166,35 @@ DATABASE_URL = env.str("DATABASE_URL", "")
 if DATABASE_URL:
     DATABASES = {"default": env.dj_db_url("DATABASE_URL")}
     if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-        DATABASES["default"]["CONN_MAX_AGE"] = 0
-        DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
-            "min_size": 1,
-            "max_size": 10,
-            "timeout": 10,
+        # Replace a connection before use if the server has closed it.
+        DATABASES["default"].update({"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True})
+        DATABASES["default"]["OPTIONS"] = {
+            # Notice within 15 to 25 seconds, not minutes, that the server has vanished.
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+            **DATABASES["default"].get("OPTIONS", {}),
+            # The last timeout makes the pool start over instead of waiting longer after each failure.
+            "pool": {"min_size": 1, "max_size": 10, "timeout": 5, "reconnect_timeout": 5},
         }
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "chat.sqlite3")}}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Immediate transactions wait for the lock instead of failing when a read turns into a write.
-    DATABASES["default"].setdefault("OPTIONS", {}).update(
-        {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
-        }
-    )
+    # Immediate transactions wait for the lock. Others fail if a read turns into a write.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 
+# Each attempt costs a password hash, so nobody can try this many names before the first limits expire.
+_cache_options = {"MAX_ENTRIES": 100_000}
 REDIS_URL = env.str("REDIS_URL", "")
 if REDIS_URL:
-    # redis-py 8 has a default time limit on reads, which would close a socket that idles.
+    # The default read timeout of redis-py 8 would close idle connections.
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -185,19 +203,20 @@ if REDIS_URL:
     }
     CACHES = {
         "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "chatsite.redis_cache.RedisOrLocalCache",
             "LOCATION": REDIS_URL,
             "KEY_PREFIX": "chatsite",
+            "OPTIONS": _cache_options,
         }
     }
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CACHES = {"default": {"BACKEND": "chatsite.caches.LocalCache", "OPTIONS": _cache_options}}
 
 
 # --- Accounts --------------------------------------------------------------------------------------------------
 
-AUTH_USER_MODEL = "conversations.User"
+AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -209,23 +228,23 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "chat"
 LOGOUT_REDIRECT_URL = "account_login"
 
-# How people sign up, unless an administrator chose otherwise in admin.
+# How people sign up, unless an administrator has chosen otherwise in Django admin.
 SIGNUP = env.str("SIGNUP", "open", validate=validate.OneOf(["open", "invitation", "approval", "closed"]))
 GUESTS_PER_ADDRESS = env.int("GUESTS_PER_ADDRESS", 5, validate=validate.Range(min=1))
 
-# Keys for the ids of users that upstreams get, as id:secret, the one in use first; made from SECRET_KEY where there is none.
+# Keys for pseudonymous user IDs, as id:secret, the current one first. Without any, the key is derived from SECRET_KEY.
 END_USER_ID_KEYS: dict[str, str] = {}
 _entries: list[str] = env.list("END_USER_ID_KEYS", [])
 for _entry in _entries:
     _id, _colon, _secret = _entry.partition(":")
     if not _id.isalnum() or len(_id) > 8 or len(_secret) < 16:
         raise ImproperlyConfigured(
-            "END_USER_ID_KEYS is a list such as k2:secret,k1:older-secret; a secret has at least 16 characters."
+            "END_USER_ID_KEYS must be a list such as k2:secret,k1:older-secret. Secrets need at least 16 characters."
         )
     END_USER_ID_KEYS[_id] = _secret
 
-ACCOUNT_ADAPTER = "chatsite.accounts.AccountAdapter"
-ACCOUNT_FORMS = {"signup": "chatsite.accounts.SignupForm"}
+ACCOUNT_ADAPTER = "conversations.access.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "conversations.access.adapters.SignupForm"}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
@@ -241,27 +260,27 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "5/m/user",
     "manage_email": "10/m/user",
     "reauthenticate": "10/m/user",
-    # Of this project's own: second factors, and devices.
+    # Added by this project, for second factors and devices.
     "manage_factors": "20/m/user",
     "manage_devices": "20/m/user",
 }
-# A code that was mailed. allauth's three minutes are short for a mail that is held up on its way.
+# Codes sent by email. The three minutes that allauth gives are too short if an email is delayed.
 ACCOUNT_LOGIN_BY_CODE_ENABLED = ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
 ACCOUNT_LOGIN_BY_CODE_TIMEOUT = ACCOUNT_PASSWORD_RESET_BY_CODE_TIMEOUT = 600
 ACCOUNT_LOGIN_BY_CODE_MAX_ATTEMPTS = ACCOUNT_PASSWORD_RESET_BY_CODE_MAX_ATTEMPTS = 3
 ACCOUNT_LOGIN_BY_CODE_SUPPORTS_RESEND = True
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
-# Nobody can have this site write to people who have no account here.
+# Never send email to people who have no account here.
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 
-MFA_ADAPTER = "chatsite.accounts.MFAAdapter"
+MFA_ADAPTER = "conversations.accounts.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_TOLERANCE = 1
 MFA_REQUIRED_FOR_STAFF = env.bool("MFA_REQUIRED_FOR_STAFF", False)
 
-# Behind this many proxies of one's own, the address of the client is read from X-Forwarded-For; with none it is ignored.
+# The number of our own proxies says which address in X-Forwarded-For is the client's. With 0, the header is ignored.
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXIES", 0, validate=validate.Range(min=0))
 if ALLAUTH_TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -305,7 +324,7 @@ CONTENT_SECURITY_POLICY = {
         "connect-src": [SELF],
         "font-src": [SELF],
         "manifest-src": [SELF],
-        # Chromium also asks this of where a form's answer redirects to; providers of logins add themselves below.
+        # Chromium also checks redirects after a form is submitted, so sign-in providers are added below.
         "form-action": [SELF],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
@@ -322,8 +341,6 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
-
 
 # --- Chat ------------------------------------------------------------------------------------------------------
 
@@ -335,6 +352,8 @@ CHAT_MODEL = env.str("CHAT_MODEL", "gpt-4o-mini")
 
 CHAT_SYSTEM_PROMPT = env.str("CHAT_SYSTEM_PROMPT", "You are a helpful assistant. Answer in Markdown.")
 CHAT_MAX_INPUT_CHARS = env.int("CHAT_MAX_INPUT_CHARS", 16_000, validate=validate.Range(min=1, max=1_000_000))
+# The longest message as a form: up to four bytes per character, each written as three (%F0).
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(262_144, 12 * CHAT_MAX_INPUT_CHARS + 4_096)
 CHAT_MAX_INPUT_TOKENS = env.int("CHAT_MAX_INPUT_TOKENS", 8_000, validate=validate.Range(min=1))
 CHAT_MAX_OUTPUT_TOKENS = env.int("CHAT_MAX_OUTPUT_TOKENS", 2_048, validate=validate.Range(min=1))
 CHAT_SENDS_PER_MINUTE = env.int("CHAT_SENDS_PER_MINUTE", 30, validate=validate.Range(min=1))
@@ -349,13 +368,13 @@ UPSTREAM_FIRST_BYTE_SECONDS = env.float(
 UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", 30.0, validate=validate.Range(min=0.01))
 UPSTREAM_ANSWER_SECONDS = env.float("UPSTREAM_ANSWER_SECONDS", 300.0, validate=validate.Range(min=0.01))
 
-# Who makes the upstream requests: this web process, or processes of their own started with `manage.py generate`.
+# Where answers are generated: in the web process, or in processes started with `manage.py generate`.
 GENERATION_RUNNER = env.str("GENERATION_RUNNER", "embedded", validate=validate.OneOf(["embedded", "worker"]))
 GENERATION_CONCURRENCY = env.int("GENERATION_CONCURRENCY", 500, validate=validate.Range(min=1))
 GENERATION_LEASE_SECONDS = env.float("GENERATION_LEASE_SECONDS", 30.0, validate=validate.Range(min=1.0))
 
 
-# --- Reports and their review ------------------------------------------------------------------------------------
+# --- Reports and review ----------------------------------------------------------------------------------------
 
 REPORTS_PER_HOUR = env.int("REPORTS_PER_HOUR", 10, validate=validate.Range(min=1))
 APPEAL_DAYS = env.int("APPEAL_DAYS", 20, validate=validate.Range(min=0))
@@ -365,10 +384,10 @@ REVIEW_REMINDER_HOURS = env.int("REVIEW_REMINDER_HOURS", 24, validate=validate.R
 
 # --- Mail ------------------------------------------------------------------------------------------------------
 
-# Written to the terminal unless a server is named, such as submission://name:password@mail.example.org:587.
+# Without a server, such as submission://name:password@mail.example.org:587, email is written to the terminal.
 _email = env.dj_email_url("EMAIL_URL", "console:")
 if "EMAIL_BACKEND" not in _email:
-    raise ImproperlyConfigured("EMAIL_URL must begin with submission:, smtp:, console: or file:.")
+    raise ImproperlyConfigured("EMAIL_URL must start with submission:, smtp:, console: or file:.")
 EMAIL_BACKEND = _email["EMAIL_BACKEND"]
 EMAIL_FILE_PATH = _email["EMAIL_FILE_PATH"]
 EMAIL_HOST, EMAIL_PORT = _email["EMAIL_HOST"] or "localhost", _email["EMAIL_PORT"] or 25
@@ -383,9 +402,9 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = (
 )
 
 
-# --- Accounts, as far as mails and other providers are concerned ------------------------------------------------
+# --- Accounts: verification and sign-in providers --------------------------------------------------------------
 
-# Addresses are verified by a code where that is mandatory, and by a link where it is optional: allauth knows no other way.
+# allauth verifies addresses by code if verification is mandatory, and by link if it is optional.
 _verifications = ["", "none", "optional", "mandatory"]
 EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", "", validate=validate.OneOf(_verifications))
 if not EMAIL_VERIFICATION:
@@ -399,18 +418,16 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "email*" if _mandatory else "email", "pass
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IS_HTTPS else "http"
 MFA_ALLOW_UNVERIFIED_EMAIL = not _mandatory
 
-SOCIALACCOUNT_ADAPTER = "chatsite.accounts.SocialAccountAdapter"
+SOCIALACCOUNT_ADAPTER = "conversations.accounts.adapters.SocialAccountAdapter"
 SOCIALACCOUNT_QUERY_EMAIL = True
 SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, list[dict[str, object]]]] = {}
 
 
 def _add_provider(provider: str, origin: str, client_id: str, secret: str, **app: object) -> None:
-    """Offer logging in by a provider whose keys are set."""
+    """Let people sign in with a provider if its keys are set."""
     if bool(client_id) != bool(secret):
         name = str(app.get("provider_id", provider)).upper()
-        raise ImproperlyConfigured(
-            f"{name}_CLIENT_ID and {name}_CLIENT_SECRET are set together or not at all."
-        )
+        raise ImproperlyConfigured(f"Set both {name}_CLIENT_ID and {name}_CLIENT_SECRET, or neither.")
     if not client_id:
         return
     apps = SOCIALACCOUNT_PROVIDERS.setdefault(provider, {"APPS": []})["APPS"]
@@ -445,7 +462,7 @@ OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", "").rstrip("/")
 OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", "")
 _oidc = urlsplit(OIDC_SERVER_URL)
 if OIDC_CLIENT_ID and (_oidc.scheme not in {"http", "https"} or not _oidc.hostname):
-    raise ImproperlyConfigured("OIDC_SERVER_URL must be a whole address such as https://id.example.org.")
+    raise ImproperlyConfigured("OIDC_SERVER_URL must be a complete address, such as https://id.example.org.")
 _add_provider(
     "openid_connect",
     f"{_oidc.scheme}://{_oidc.netloc}",
@@ -464,12 +481,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"repeats": {"()": "chatsite.logs.CollapseRepeats"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["repeats"]}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "conversations": {"level": LOG_LEVEL},
         "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
-        # Its own line per request or per frame would carry addresses and sizes that nobody asked for.
+        # Daphne would log a line per request and per frame, with addresses and sizes.
         "daphne": {"level": "WARNING"},
     },
 }

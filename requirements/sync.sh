@@ -1,9 +1,9 @@
 #!/bin/sh
-# sync.sh base|run|dev: makes an environment that holds at least the packages locked in requirements/NAME.txt, and prints
-# its folder. Everything else that it says goes to standard error.
+# sync.sh base|run|dev: creates an environment with at least the packages locked in requirements/NAME.txt and prints its
+# folder. All other output goes to standard error.
 #
-# Each lock contains the one before it (base, run, dev). An environment that holds a larger one is left as it is, so that
-# starting the site never takes a tool away from the tests, or a file from a server that runs.
+# Each lock contains the one before it (base, run, dev). An environment that holds a larger lock is left alone, so starting
+# the site never removes tools that the tests need or files that a running server uses.
 set -eu
 
 CDPATH='' cd -- "$(dirname -- "$0")/.."
@@ -19,7 +19,7 @@ works() {
   "$@" >/dev/null 2>&1
 }
 
-# Finds uv on PATH, or puts it into .uv, and sets $uv.
+# Sets $uv to the uv on PATH, or installs uv into .uv.
 find_uv() {
   if works uv --version; then
     uv=uv
@@ -32,44 +32,44 @@ find_uv() {
     works "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' && break
     python=
   done
-  [ -n "$python" ] || fail "Neither uv nor Python 3 was found. Install Python 3.11 or newer, then try again."
+  [ -n "$python" ] || fail "uv and Python 3 not found. Install Python 3.11 or newer, then try again."
   rm -rf .uv
   export PIP_ROOT_USER_ACTION=ignore
-  # pip leaves a Python alone that belongs to the operating system (PEP 668), but it may fill a folder of ours. Where Python
-  # has no pip, it may still be able to make an environment that has one.
+  # pip must not change a Python that belongs to the operating system (PEP 668), but it can install into our folder. A Python
+  # without pip may still be able to create an environment with pip.
   if works "$python" -m pip --version; then
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-      --target .uv -r requirements/uv.txt >&2 || fail "uv could not be installed: see above."
+      --target .uv -r requirements/uv.txt >&2 || fail "Could not install uv: see above."
   elif works "$python" -m venv .uv; then
     .uv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-      -r requirements/uv.txt >&2 || fail "uv could not be installed: see above."
+      -r requirements/uv.txt >&2 || fail "Could not install uv: see above."
   else
     rm -rf .uv
-    fail "uv is not installed, and this Python has neither pip nor what it takes to make an environment." \
-      "On Debian and Ubuntu: apt install python3-venv. Then try again."
+    fail "uv could not be installed, because this Python has neither pip nor venv." \
+      "On Debian and Ubuntu, run: apt install python3-venv. Then try again."
   fi
-  works "$uv" --version || fail "uv was installed into .uv, but does not run here."
+  works "$uv" --version || fail "uv was installed into .uv, but does not run on this machine."
 }
 
-# Sets $venv, and where it does not work yet, makes it from an interpreter that is there.
+# Sets $venv and, if it does not work yet, creates it from an installed interpreter.
 make_venv() {
   asked=${PYTHON:-${UV_PYTHON:-}}
   venv=$root/.venv${asked:+-$(basename -- "$asked" | tr -cd '0-9A-Za-z.')}
   works "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' && return
   find_uv
   python=$(UV_PYTHON_DOWNLOADS=never "$uv" python find --no-project --system "${asked:->=3.11}" 2>/dev/null) ||
-    fail "${asked:+"$asked is not here. "}Python 3.11 or newer is needed. Install one, or let uv do it:" \
+    fail "${asked:+"$asked not found. "}Python 3.11 or newer is needed. Install it, or let uv install it:" \
       "  $uv python install ${asked:-3.13}" "Then try again."
   works "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$python is too old: Python 3.11 or newer is needed."
-  "$uv" venv --quiet --clear --no-project --python "$python" "$venv" >&2 || fail "No environment could be made in $venv."
+  "$uv" venv --quiet --clear --no-project --python "$python" "$venv" >&2 || fail "Could not create an environment in $venv."
 }
 
 checksum() {
   cksum <"requirements/$1.txt"
 }
 
-# Succeeds where the environment holds exactly what some lock says that contains the wanted one.
+# Succeeds if the environment matches the wanted lock or a larger one exactly.
 is_current() {
   [ -f "$venv/installed" ] || return 1
   read -r installed sum <"$venv/installed" || return 1
@@ -81,7 +81,7 @@ is_current() {
   [ "$sum" = "$(checksum "$installed")" ]
 }
 
-# Two commands that start at once on a fresh checkout take turns, where the system has a tool for that.
+# If flock is available, two commands started at once on a fresh checkout take turns.
 if works command -v flock; then
   exec 9>.venv.lock
   flock 9
@@ -91,8 +91,8 @@ make_venv
 if ! is_current; then
   find_uv
   echo "Installing requirements/$wanted.txt into $(basename "$venv") …" >&2
-  # uv trusts its own list of authorities and does not read pip's settings. An organisation's authority is in the system's
-  # list, and its mirror is often known to pip only.
+  # uv uses its own certificate store and ignores pip's settings. An organisation's certificate is in the system store, and
+  # its mirror is often configured only for pip.
   if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
     export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
   fi
@@ -100,7 +100,7 @@ if ! is_current; then
     export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
   fi
   "$uv" pip sync --quiet --require-hashes --python "$venv/bin/python" "requirements/$wanted.txt" >&2 ||
-    fail "The packages could not be installed: see above. Is the package registry reachable?"
+    fail "Could not install the packages: see above. Check that the package index can be reached."
   echo "$wanted $(checksum "$wanted")" >"$venv/installed"
 fi
 printf '%s\n' "$venv"

@@ -1,18 +1,21 @@
-"""Answers that have ended, for tests of what comes after them."""
+"""Build finished answers and reports, for tests of what follows from them."""
 
 import datetime as dt
 import uuid
 
 from django.utils import timezone
 
-from conversations.models import Generation, Message, Report, User
-from conversations.operations import reports, turns
+from conversations.accounts.models import User
+from conversations.chat.models import Generation, Message
+from conversations.chat.services import turns
+from conversations.review.models import Report
+from conversations.review.services import reports
 
 
 def answer(
     user: User, text: str = "The answer.", *, prompt: str = "The prompt", place: object = None
 ) -> Message:
-    """Return an answer in a conversation of this user: a new one, or a further turn of `place`."""
+    """Return an answer in a new conversation of this user, or one more turn in the conversation `place`."""
     turn = turns.start_turn(
         user=user,
         conversation=place,  # type: ignore[arg-type]
@@ -36,7 +39,7 @@ def report(
     now: dt.datetime | None = None,
     includes_context: bool = False,
 ) -> Report:
-    """File a report of this answer."""
+    """Report this answer."""
     return reports.report_answer(
         reporter=user,
         message=message.uuid,

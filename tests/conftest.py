@@ -1,4 +1,4 @@
-"""What all tests may use: three people, a catalogue, and the fake service."""
+"""Fixtures for all tests: three users, a model, and the fake upstream."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -8,33 +8,34 @@ from channels.db import database_sync_to_async
 from django.conf import LazySettings
 from django.core.cache import cache
 
-from conversations.models import ChatModel, User
+from conversations.accounts.models import User
+from conversations.catalogue.models import ChatModel
 from tests.fakes import RunningUpstream, running_upstream
 from tests.page import Page, signed_in
 
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
-    """Limits on logins are counted in the cache, so one test must not eat up what another has."""
+    """Sign-in limits are counted in the cache, so one test must not use up the limit of another."""
     cache.clear()
     yield
 
 
 @pytest.fixture
 def alice(db: None) -> User:
-    """Owns what the tests are about."""
+    """The user whom the tests are about."""
     return User.objects.create_user("alice", password="correct horse battery")
 
 
 @pytest.fixture
 def charlie(db: None) -> User:
-    """Has an account, and must get nothing of Alice's."""
+    """A user who must never gain access to Alice's data."""
     return User.objects.create_user("charlie", password="correct horse battery")
 
 
 @pytest.fixture
 def model(db: None) -> ChatModel:
-    """The default of the catalogue, at the fake service."""
+    """The default model, which the fake upstream serves."""
     return ChatModel.objects.create(
         slug="fake",
         label="Fake",
@@ -48,7 +49,7 @@ def model(db: None) -> ChatModel:
 
 @pytest.fixture
 def upstream(settings: LazySettings) -> Iterator[RunningUpstream]:
-    """A service that speaks real SSE over a real socket, and that this site is set up for."""
+    """The upstream this site is configured for: a fake that sends real SSE over a real socket."""
     with running_upstream() as running:
         settings.OPENAI_BASE_URL = running.base_url
         yield running
@@ -56,8 +57,8 @@ def upstream(settings: LazySettings) -> Iterator[RunningUpstream]:
 
 @pytest.fixture
 async def service(transactional_db: None, upstream: RunningUpstream) -> AsyncIterator[Any]:
-    """The background work of a web process, drained at the end."""
-    from conversations.generation.service import ensure_started
+    """A web process's background work. It is drained at the end."""
+    from conversations.chat.generation.service import ensure_started
 
     started = ensure_started()
     yield started
@@ -65,17 +66,7 @@ async def service(transactional_db: None, upstream: RunningUpstream) -> AsyncIte
 
 
 @pytest.fixture
-def _no_socket_of_another_test() -> Iterator[None]:
-    from conversations.consumers import ChatConsumer
-
-    yield
-    ChatConsumer._open.clear()
-
-
-@pytest.fixture
-async def tab(
-    alice: User, model: ChatModel, service: Any, _no_socket_of_another_test: None
-) -> AsyncIterator[Page]:
+async def tab(alice: User, model: ChatModel, service: Any) -> AsyncIterator[Page]:
     """Alice's page, connected."""
     opened = Page(await database_sync_to_async(signed_in)(alice))
     assert await opened.open()

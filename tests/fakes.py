@@ -1,4 +1,4 @@
-"""The fake upstream for tests: the real server, in a thread with an event loop of its own."""
+"""Run the fake upstream for tests: the real server in a thread with its own event loop."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from conversations.management.fake_answers import End, Gate, Nothing, Page, Script
-from conversations.management.fake_upstream import FakeUpstream, RecordedRequest
+from conversations.server.management.fake_answers import End, Gate, Nothing, Page, Script, Thought
+from conversations.server.management.fake_upstream import FakeUpstream, RecordedRequest
 
 __all__ = [
     "End",
@@ -18,22 +18,23 @@ __all__ = [
     "RecordedRequest",
     "RunningUpstream",
     "Script",
+    "Thought",
     "running_upstream",
 ]
 
 
 class RunningUpstream(FakeUpstream):
-    """The fake upstream with what only a test wants to do: to wait until something has happened to it."""
+    """The fake upstream, with methods for tests that wait until something has happened to it."""
 
     def wait_for_requests(self, count: int = 1, *, timeout: float = 10) -> list[RecordedRequest]:
-        """Block until so many requests for answers have come. Raises TimeoutError after `timeout` seconds."""
+        """Block until this many requests for answers have arrived. Raises TimeoutError after `timeout` seconds."""
         _wait(lambda: len(self.requests) >= count, timeout=timeout, what=f"{count} requests")
         return self.requests
 
     def wait_for_disconnect(self, index: int = -1, *, timeout: float = 10) -> RecordedRequest:
-        """Block until the client has left a request before its answer was complete, and return that request.
+        """Block until a client has disconnected before its answer was complete, and return its request.
 
-        `index` is the place in `requests`. Raises TimeoutError after `timeout` seconds.
+        `index` is the request's position in `requests`. Raises TimeoutError after `timeout` seconds.
         """
         request = self.wait_for_requests(timeout=timeout)[index]
         if not request.disconnected.wait(timeout):
@@ -45,13 +46,13 @@ def _wait(is_so: Callable[[], bool], *, timeout: float, what: str) -> None:
     end = time.monotonic() + timeout
     while not is_so():
         if time.monotonic() > end:
-            raise TimeoutError(f"There were no {what} in time.")
+            raise TimeoutError(f"Timed out waiting for {what}.")
         time.sleep(0.002)
 
 
 @contextlib.contextmanager
 def running_upstream(**options: Any) -> Iterator[RunningUpstream]:
-    """Run a fake upstream for the time of the block. The options are those of FakeUpstream."""
+    """Run a fake upstream while the block runs. The options are those of FakeUpstream."""
     upstream = RunningUpstream(**options)
     started = threading.Event()
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""A page's end of the socket, for tests inside one process."""
+"""Simulate a page's socket, for tests within one process."""
 
 import json
 import re
@@ -9,14 +9,15 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client
 
 from chatsite.asgi import application
-from conversations.models import Conversation, User
+from conversations.accounts.models import User
+from conversations.chat.models import Conversation
 
-# One of those that ALLOWED_HOSTS always has.
+# ALLOWED_HOSTS always includes this host.
 HOST = "localhost"
 
 
 class Page:
-    """A page's end of the socket."""
+    """A page's side of the socket."""
 
     def __init__(self, client: Client | None, *, origin: str = f"http://{HOST}", host: str = HOST) -> None:
         headers = [(b"host", host.encode())]
@@ -48,14 +49,14 @@ class Page:
         return str(await self.socket.receive_from(timeout=seconds))
 
     async def until(self, pattern: str) -> str:
-        """Return all frames up to and with the one in which this is found."""
+        """Return all frames up to and including the one that matches the pattern."""
         frames = ""
         while not re.search(pattern, frames):
             frames += await self.frame()
         return frames
 
     async def closed(self) -> int:
-        """Wait for the close and return its code; frames before it are passed over."""
+        """Wait until the socket is closed and return the close code, ignoring frames that come first."""
         while True:
             message = await self.socket.receive_output(timeout=10)
             if message["type"] == "websocket.close":

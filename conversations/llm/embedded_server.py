@@ -1,11 +1,9 @@
-"""The child process that serves the embedded model; see `embedded.py`, which starts it and is the only one to
-do so.
+"""The child process that serves the embedded model. Only `embedded.py` starts it.
 
-It is run as a script, isolated from the environment (`python -I`), and imports nothing of the project. Its
-settings come as one line of JSON on standard input, so that the key stands neither in the process list nor in
-an environment. Its address goes as one line of JSON to standard output, once the model is loaded. Standard
-input then stays open as a lifeline: it ends when the parent closes it or dies, by whatever signal, and the
-child ends with it.
+It runs as a script, isolated from the environment (`python -I`), and imports nothing from the project. It reads its
+settings as one line of JSON from standard input, so that the key appears neither in the process list nor in an
+environment. Once the model is loaded, it writes its address as one line of JSON to standard output. Standard input then
+stays open as a lifeline: it closes when the parent closes it or dies for any reason, and the child ends with it.
 """
 
 import importlib
@@ -16,9 +14,9 @@ from typing import Any
 
 
 def main() -> None:
-    """Read the settings, serve, and end with the parent."""
+    """Read the settings, serve requests, and end with the parent."""
     settings = json.loads(sys.stdin.buffer.readline())
-    # Whatever C++ code prints to standard output belongs in the log, not between parent and child.
+    # Anything the C++ code prints to standard output belongs in the log, not in the pipe to the parent.
     report = os.dup(1)
     os.dup2(2, 1)
     if hasattr(os, "nice"):
@@ -27,14 +25,14 @@ def main() -> None:
     os.write(report, json.dumps({"base_url": f"{server.listening_address}/v1"}).encode() + b"\n")
     os.close(report)
     sys.stdin.buffer.read()
-    # Without the C++ destructors, which would wait for running generations.
+    # Skip the C++ destructors, which would wait for running generations.
     os._exit(0)
 
 
 def _serve(settings: dict[str, Any]) -> Any:
-    """Load the model (this blocks) and return the listening server; C++ threads do its work."""
-    # Appended, not prepended: the parent may know the package from a folder that an isolated interpreter does
-    # not look into.
+    """Load the model, which blocks, and return the listening server. C++ threads serve the requests."""
+    # Appended rather than prepended, because the parent may have found the package in a folder that an isolated
+    # interpreter doesn't search.
     sys.path.append(settings["packages"])
     xllamacpp = importlib.import_module("xllamacpp")
 
@@ -51,16 +49,16 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.n_ctx = settings["slots"] * settings["context_window"]
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["threads"]
-    # A long prompt is read in steps of this many tokens. Between them other answers go on, and a client that
-    # left is noticed.
+    # Long prompts are read in steps of this many tokens. Between steps, other answers continue, and disconnected
+    # clients are noticed.
     params.n_batch = 128
     params.n_ubatch = 128
-    # By default up to 8 GiB of past prompts would be kept in memory.
+    # By default, up to 8 GiB of past prompts would be kept in memory.
     params.cache_ram_mib = 0
     params.cache_idle_slots = False
-    # Comment lines while a request waits its turn, so that the client's idle limit does not end it.
+    # Send comment lines to waiting requests, so that the client's idle limit doesn't end them.
     params.sse_ping_interval = 5
-    # Errors only: warnings quote malformed requests.
+    # Log only errors, because warnings quote malformed requests.
     params.verbosity = 1
     return xllamacpp.Server(params)
 

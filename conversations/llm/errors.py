@@ -1,7 +1,7 @@
-"""What can go wrong with an upstream, in the few words that the rest of the project knows.
+"""Errors of upstreams, reduced to a few codes.
 
-An error body is read to choose the code and then forgotten: it may echo the key or the prompt, so no text that the
-upstream wrote ever becomes part of an exception.
+An error body is read only to choose the code. It may quote the key or the prompt, so text written by the upstream never
+becomes part of an exception.
 """
 
 from enum import StrEnum
@@ -11,11 +11,9 @@ import aiohttp
 import httpx
 import orjson
 
-from conversations.llm.sse import LineTooLong
-
 
 class UpstreamErrorCode(StrEnum):
-    """Why an answer failed. The values are stored, so they never change."""
+    """Why an answer failed. The values are stored in the database, so they must not change."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -31,9 +29,10 @@ class UpstreamErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     INTERRUPTED = "interrupted"
     OVERLOADED = "overloaded"
+    TOOL_CALL = "tool_call"
 
 
-# The same request may succeed later, without anybody having changed anything.
+# The same request may succeed later without any change.
 _RETRYABLE = frozenset(
     {
         UpstreamErrorCode.UNREACHABLE,
@@ -45,8 +44,8 @@ _RETRYABLE = frozenset(
     }
 )
 
-# Codes and types of the OpenAI API and of servers that imitate it (Azure, llama.cpp, vLLM, OpenRouter, Anthropic's
-# compatible endpoint). They are more exact than the HTTP status, so they are looked up first.
+# Codes and types of the OpenAI API and of compatible servers (Azure, llama.cpp, vLLM, OpenRouter, Anthropic). They
+# are more specific than the HTTP status, so they take precedence.
 _BY_NAME = {
     "insufficient_quota": UpstreamErrorCode.QUOTA,
     "billing_hard_limit_reached": UpstreamErrorCode.QUOTA,
@@ -84,9 +83,9 @@ _BY_STATUS = {
 class UpstreamError(Exception):
     """An answer failed.
 
-    `status` is the HTTP status if there was one, `retry_after` the time in seconds after which the upstream wants to
-    be asked again, and `retryable` says whether the same request may succeed later. `detail` is a sentence of ours
-    for the log; nothing that the upstream, the operator or the user wrote is in it.
+    `status` is the HTTP status, if there was one. `retry_after` is the time in seconds that the upstream asks us to
+    wait. `retryable` says whether the same request may succeed later. `detail` is our own sentence for the log; it
+    never holds text from the upstream, the operator or the user.
     """
 
     def __init__(
@@ -110,19 +109,19 @@ class UpstreamError(Exception):
 
 
 class ConnectionDropped(UpstreamError):
-    """The upstream closed the connection before it answered, as happens to kept-alive connections."""
+    """The upstream closed the connection before it answered. This is normal for kept-alive connections."""
 
     def __init__(self) -> None:
-        super().__init__(UpstreamErrorCode.UNREACHABLE, detail="The connection was closed before the answer.")
+        super().__init__(UpstreamErrorCode.UNREACHABLE, detail="The connection was closed before a response.")
 
 
 def error_of_response(*, status: int, body: bytes, retry_after: float | None) -> UpstreamError:
-    """Return the error that a response without an answer stands for."""
+    """Return the error for a response with an error status."""
     if 300 <= status < 400:
         return UpstreamError(
             UpstreamErrorCode.PROTOCOL,
             status=status,
-            detail="The upstream redirects; redirects are not followed.",
+            detail="The upstream sent a redirect, which is not followed.",
         )
     try:
         content = orjson.loads(body)
@@ -133,7 +132,7 @@ def error_of_response(*, status: int, body: bytes, retry_after: float | None) ->
 
 
 def error_of_object(error: object) -> UpstreamError:
-    """Return the error that an error object inside an answer stands for."""
+    """Return the error for an error object inside an answer."""
     status = error.get("code") if isinstance(error, dict) else None
     if not isinstance(status, int) or not 400 <= status < 600:
         status = None
@@ -171,7 +170,7 @@ def _code(error: Any, *, status: int | None) -> UpstreamErrorCode:
 
 
 def error_of_exception(error: Exception) -> UpstreamError:
-    """Return the error that an exception of the transport, raised before there was a response, stands for."""
+    """Return the error for an exception that the transport raised before there was a response."""
     cause = error.__cause__
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return ConnectionDropped()
@@ -184,10 +183,5 @@ def error_of_exception(error: Exception) -> UpstreamError:
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
         return UpstreamError(UpstreamErrorCode.TIMEOUT)
     if isinstance(error, httpx.TimeoutException | httpx.NetworkError | httpx.ProxyError | OSError):
-        return UpstreamError(UpstreamErrorCode.UNREACHABLE, detail="No connection could be made.")
-    return UpstreamError(UpstreamErrorCode.PROTOCOL, detail="The upstream did not answer in HTTP.")
-
-
-def error_of_long_line(error: LineTooLong) -> UpstreamError:
-    """Return the error that a line beyond the limit stands for."""
-    return UpstreamError(UpstreamErrorCode.TOO_LARGE, detail=str(error))
+        return UpstreamError(UpstreamErrorCode.UNREACHABLE, detail="Could not connect to the upstream.")
+    return UpstreamError(UpstreamErrorCode.PROTOCOL, detail="The response was not valid HTTP.")

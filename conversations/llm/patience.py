@@ -1,15 +1,15 @@
-"""A limit on how long one may wait, cheap enough to be set for each of a thousand reads."""
+"""A deadline for awaiting, cheap enough to be set for each of a thousand reads."""
 
 import asyncio
 from types import TracebackType
 
 
 class Patience:
-    """Limits the time that the block of a `with` statement may wait; may be entered again and again.
+    """Limits how long the body of a `with` statement may wait. Can be used repeatedly.
 
-    It does what `asyncio.timeout_at` does, with one difference: the timer is not made anew for each block. It looks
-    when it fires whether the block that is running now is due, and if not, it sets itself for when that one will be.
-    A stream of a thousand reads needs a handful of timers this way. Call `close` at the end.
+    Works like `asyncio.timeout_at`, but keeps one timer instead of creating one per block. When the timer fires, it
+    checks whether the current block is overdue; if not, it is set again for that block's deadline. A stream of a
+    thousand reads needs only a few timers. Call `close` at the end.
     """
 
     __slots__ = ("_cancelling", "_due", "_expired", "_loop", "_task", "_timer")
@@ -23,7 +23,7 @@ class Patience:
         self._expired = False
 
     def until(self, due: float) -> "Patience":
-        """Set the time of the event loop's clock, in seconds, at which the next block must be done."""
+        """Set the deadline of the next block, in seconds of the event loop's clock."""
         self._due = due
         return self
 
@@ -43,9 +43,9 @@ class Patience:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Raises TimeoutError if the block took too long."""
+        """Raise TimeoutError if the deadline has passed."""
         task, self._task = self._task, None
-        # As in asyncio.timeout: somebody else may have cancelled the task too, and that goes first.
+        # As in asyncio.timeout: if the task was also cancelled by someone else, that takes precedence.
         if (
             self._expired
             and task is not None
@@ -55,7 +55,7 @@ class Patience:
             raise TimeoutError from error
 
     def close(self) -> None:
-        """Stop the timer."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

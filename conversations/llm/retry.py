@@ -1,8 +1,8 @@
-"""When a request that failed before any text came is made again, and after how long.
+"""Decide whether a request that failed before any text arrived is retried, and after what wait.
 
-Connection errors, 409, 429 and 5xx are tried again, and so are an answer that ended before its first text and
-408, after a wait that doubles and is jittered, or after the one that the upstream asks for (`Retry-After`, RFC 9110,
-section 10.2.3). What the request itself caused, or what waiting does not mend, is never tried again.
+Retried are connection errors, 408, 409, 429, 5xx, and answers that ended before their first text. The wait doubles each
+time and is jittered, unless the upstream asks for a certain one (`Retry-After`, RFC 9110, section 10.2.3). Errors that
+the request caused, or that time doesn't fix, are never retried.
 """
 
 import math
@@ -17,7 +17,7 @@ from conversations.llm.errors import ConnectionDropped, UpstreamError, UpstreamE
 
 
 class RetryLimits(Protocol):
-    """How often and after how many seconds a request is made again."""
+    """How often and after how many seconds a request is retried."""
 
     @property
     def max_retries(self) -> int: ...
@@ -40,9 +40,9 @@ _TRIED_AGAIN = frozenset(
 
 
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the wait in seconds that a response asks for, or None if it asks for none that makes sense.
+    """Return the wait in seconds that a response asks for, or None if it doesn't give a valid one.
 
-    `Retry-After` is a number of seconds or an HTTP date; OpenAI sends the exact wait as `retry-after-ms` as well.
+    `Retry-After` is a number of seconds or an HTTP date. OpenAI also sends the exact wait as `retry-after-ms`.
     """
     milliseconds = _seconds(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -67,7 +67,7 @@ def _seconds(value: str) -> float | None:
 
 
 class RetryPolicy:
-    """Decides, for one call, whether a failed attempt is followed by another: the hook that stamina asks."""
+    """Decides for one call whether to retry a failed attempt. stamina calls it as its retry hook."""
 
     def __init__(self, *, limits: RetryLimits, breaker: CircuitBreaker) -> None:
         self._limits = limits
@@ -76,7 +76,7 @@ class RetryPolicy:
         self._has_dropped = False
 
     def __call__(self, error: Exception) -> bool | float:
-        """Return False to give up, True to wait as long as the backoff says, or the wait in seconds."""
+        """Return False to give up, True to wait for the standard backoff, or a wait in seconds."""
         if not isinstance(error, UpstreamError):
             return False
         wait = self._wait(error)
@@ -86,8 +86,8 @@ class RetryPolicy:
 
     def _wait(self, error: UpstreamError) -> bool | float:
         if isinstance(error, ConnectionDropped) and not self._has_dropped:
-            # Most likely a kept-alive connection that the upstream had closed meanwhile, so it never saw the request.
-            # That says nothing about its health: try at once, even where retries are turned off.
+            # Probably a kept-alive connection that the upstream had already closed, so it never received the request.
+            # That says nothing about its health: retry at once, even if retries are turned off.
             self._has_dropped = True
             return 0.0 if self._retries < max(self._limits.max_retries, 1) else False
         if self._retries >= self._limits.max_retries:
@@ -95,11 +95,11 @@ class RetryPolicy:
         if error.code not in _TRIED_AGAIN and error.status != 408:
             return False
         if self._breaker.is_open:
-            # The next attempt would only be refused, and hide what was wrong.
+            # Another attempt would be rejected by the circuit breaker, which would hide the real error.
             return False
         if error.retry_after is None:
             return True
         if error.retry_after > self._limits.retry_after_limit_seconds:
             return False
-        # Those who were sent away together do not come back in the same instant.
+        # Jitter, so that clients rejected at the same time don't all return at once.
         return error.retry_after + random.uniform(0, self._limits.retry_wait_seconds)  # noqa: S311

@@ -1,11 +1,10 @@
-"""Counts tokens without a network: the only importer of tiktoken.
+"""Count tokens offline. No other module imports tiktoken.
 
-tiktoken downloads a vocabulary that it does not find in its cache folder, without a time limit. So the
-vocabularies ship with the project (``vocabulary/``), `prepare` unpacks them into a cache folder, and nothing
-here asks tiktoken for a vocabulary whose file has not just been verified. Where that fails, `count` estimates
-instead of failing.
+If tiktoken doesn't find a vocabulary in its cache folder, it downloads it, with no time limit. So the project includes
+the vocabularies (``vocabulary/``), `prepare` unpacks them into a cache folder, and this module asks tiktoken only for
+vocabularies whose files it has just verified. If that fails, `count` returns an estimate.
 
-All functions may be called from any thread.
+All functions are thread-safe.
 """
 
 import hashlib
@@ -15,26 +14,26 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import tiktoken
 
+from conversations.llm.chat.request import ChatMessage
+
 _log = logging.getLogger(__name__)
 
 TOKENS_PER_MESSAGE: Final = 3
-"""Tokens that each message costs beside its role and its text; see `count_messages`."""
-TOKENS_PER_NAME: Final = 1
-"""Tokens that a message's ``name`` costs beside the name's own."""
+"""Tokens that each message costs in addition to its role and text; see `count_messages`."""
 TOKENS_PER_REPLY: Final = 3
-"""Tokens that a request costs once: they open the assistant's reply."""
+"""Tokens that open the assistant's reply, once per request."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """A number of tokens, and whether the model itself would count the same."""
+    """A number of tokens, and whether it is exact for the model."""
 
     tokens: int
     exact: bool
@@ -42,10 +41,10 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Vocabulary:
-    """A vocabulary as tiktoken publishes it; vocabulary/README.md says where the values are from."""
+    """A vocabulary published for tiktoken. vocabulary/README.md gives the source of the values."""
 
     name: str
-    cache_name: str  # The SHA-1 of the address that tiktoken would download from.
+    cache_name: str  # The SHA-1 of the URL that tiktoken would download it from.
     sha256: str
 
     @property
@@ -69,11 +68,10 @@ _VOCABULARIES: Final = {
         ),
     )
 }
-# gpt-oss adds special tokens to o200k_base; ordinary text is encoded alike, and only ordinary text is counted
-# here.
+# gpt-oss adds special tokens to o200k_base but encodes ordinary text alike, and only ordinary text is counted here.
 _SAME_FOR_ORDINARY_TEXT: Final = {"o200k_harmony": "o200k_base"}
 
-# Models for which OpenAI's cookbook compared its rule for messages with what the API charged.
+# Models for which OpenAI's cookbook compared its rule for messages with the tokens that the API charged.
 _KNOWN_MESSAGE_RULE: Final = re.compile(r"gpt-(?:3\.5-turbo|4|4o)(?:-|$)")
 
 
@@ -84,8 +82,7 @@ class _State:
         self.lock = threading.Lock()
         self.cache_dir: Path | None = None
         self.encodings: dict[str, tiktoken.Encoding] = {}
-        # Vocabularies that could not be installed, so that each count does not try (and log) again; `prepare`
-        # forgets them.
+        # Vocabularies that couldn't be installed. They aren't tried (and logged) again until the next `prepare`.
         self.unavailable: set[str] = set()
 
 
@@ -93,11 +90,11 @@ _state = _State()
 
 
 def prepare(cache_dir: Path) -> bool:
-    """Unpack the shipped vocabularies into `cache_dir`, and say whether all are in place.
+    """Unpack the included vocabularies into `cache_dir`, and return whether all are in place.
 
-    Makes tiktoken read there, through the environment. Loads nothing. Cheap when the files are there already
-    (they are only hashed), safe when several processes do it at once, and never raises: a folder that cannot
-    be written is logged, and `count` then estimates.
+    Also points tiktoken to this folder through the environment. Loads nothing, is cheap if the files exist (it only
+    hashes them), is safe to run in several processes at once, and never raises: if the folder can't be written, this is
+    logged and `count` returns estimates.
     """
     with _state.lock:
         _state.cache_dir = cache_dir
@@ -107,15 +104,15 @@ def prepare(cache_dir: Path) -> bool:
 
 
 def count(text: str, *, model: str) -> TokenCount:
-    """Count the tokens of `text` for `model`, the upstream's name of it. Special tokens count as plain text.
+    """Count the tokens of `text` for `model`, given by its upstream name. Special tokens count as plain text.
 
-    Exact for OpenAI's models. Others are counted with o200k_base, a fair estimate for English and a poor one
-    for small models in other languages. Without vocabularies the estimate is a token for three UTF-8 bytes,
-    which does not undercount prose in any language tried, but does undercount dense symbols (JSON, base64,
-    joined emoji) by up to a half.
+    The count is exact for OpenAI's models. Other models are counted with o200k_base, a fair estimate for English and a
+    poor one for small models in other languages. Without vocabularies, the estimate is one token per three UTF-8 bytes.
+    This doesn't undercount prose in any language tried, but undercounts dense symbols (JSON, base64, joined emoji) by
+    up to half.
 
-    The first call for a vocabulary loads it (0.4 s and 80 MB, or 0.1 s and 35 MB for cl100k_base); later ones
-    take 0.05 to 0.2 µs a character. Never raises for any text.
+    The first call for a vocabulary loads it (0.4 s and 80 MB, or 0.1 s and 35 MB for cl100k_base); later calls take
+    0.05 to 0.2 µs per character. Never raises for any text.
     """
     name, exact = _vocabulary_of(model)
     encoding = _encoding(name)
@@ -128,26 +125,31 @@ def count(text: str, *, model: str) -> TokenCount:
     return TokenCount(tokens=tokens, exact=exact)
 
 
-def count_messages(messages: Iterable[Mapping[str, str]], *, model: str) -> TokenCount:
-    """Count the prompt tokens of a chat request: the messages, OpenAI's overhead, and the reply's opening.
+def count_messages(messages: Iterable[ChatMessage], *, model: str) -> TokenCount:
+    """Count the prompt tokens of a chat request: the messages, OpenAI's overhead, and the opening of the reply.
 
-    The rule is that of OpenAI's cookbook, "How to count tokens with tiktoken" (`num_tokens_from_messages`).
-    It is exact only for the families it was checked against there (gpt-3.5-turbo, gpt-4, gpt-4o); reasoning
-    models and other vendors' chat templates add tokens of their own.
+    Uses the rule from OpenAI's cookbook, "How to count tokens with tiktoken" (`num_tokens_from_messages`). It is exact
+    only for the families that the cookbook tested (gpt-3.5-turbo, gpt-4, gpt-4o). Reasoning models and other vendors'
+    chat templates add more tokens.
     """
-    tokens = TOKENS_PER_REPLY
-    exact = _KNOWN_MESSAGE_RULE.match(model) is not None
-    for message in messages:
-        tokens += TOKENS_PER_MESSAGE
-        for key, value in message.items():
-            counted = count(value, model=model)
-            tokens += counted.tokens + (TOKENS_PER_NAME if key == "name" else 0)
-            exact = exact and counted.exact
-    return TokenCount(tokens=tokens, exact=exact)
+    counts = [count_message(message, model=model) for message in messages]
+    return TokenCount(
+        tokens=TOKENS_PER_REPLY + sum(counted.tokens for counted in counts),
+        exact=_KNOWN_MESSAGE_RULE.match(model) is not None and all(counted.exact for counted in counts),
+    )
+
+
+def count_message(message: ChatMessage, *, model: str) -> TokenCount:
+    """Count the tokens that one message adds to a chat request. Exact if its texts are counted exactly."""
+    counts = [count(text, model=model) for text in (message.role, message.text)]
+    return TokenCount(
+        tokens=TOKENS_PER_MESSAGE + sum(counted.tokens for counted in counts),
+        exact=all(counted.exact for counted in counts),
+    )
 
 
 def _vocabulary_of(model: str) -> tuple[str, bool]:
-    """The vocabulary to count `model` with, and whether it is the model's own."""
+    """Return the vocabulary used to count tokens for `model`, and whether it is the model's own."""
     try:
         name = tiktoken.encoding_name_for_model(model)
     except KeyError:
@@ -162,18 +164,18 @@ def _estimate(text: str) -> int:
 
 # --- Long texts ---------------------------------------------------------------------------------------------
 
-# tiktoken's pattern matcher panics on a million spaces in a row, with an exception that `except Exception`
-# does not catch, and its merging takes more than linear time on long runs without a word boundary (quadratic
-# in some releases). Short pieces bound both, and the memory for the list of tokens as well.
+# tiktoken's pattern matcher panics on a million spaces in a row, with an exception that `except Exception` doesn't
+# catch. Its merging takes superlinear time on long runs without a word boundary, quadratic in some releases. Short
+# pieces limit both, as well as the memory for the tokens.
 _PIECE_CHARACTERS: Final = 8_192
 _LOOK_BACK_CHARACTERS: Final = 512
-# Both vocabularies always begin a new token between a letter or digit and a space or line break, and between
-# a line break and a letter, and neither side's tokens depend on the other: a cut there changes no count.
+# In both vocabularies a token always ends between a letter or digit and a space or line break, and between a line
+# break and a letter, and the tokens on either side don't affect each other. Cutting there doesn't change the count.
 _CLEAN_CUT: Final = re.compile(r"(?<=[^\W_])(?=[ \n])|(?<=[\r\n])(?=[^\W\d_])")
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """Cut `text` into pieces of bounded length; with each, whether the cut after it is harmless."""
+    """Cut `text` into pieces of limited length, and yield each with whether the cut after it keeps the count exact."""
     start = 0
     while len(text) - start > _PIECE_CHARACTERS:
         end = start + _PIECE_CHARACTERS
@@ -189,7 +191,7 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _encoding(name: str) -> tiktoken.Encoding | None:
-    """The vocabulary, loaded now if it was not yet; None if it cannot be had without a download."""
+    """Return the vocabulary, loading it if needed, or None if it isn't available without a download."""
     if (loaded := _state.encodings.get(name)) is not None:
         return loaded
     with _state.lock:
@@ -197,8 +199,8 @@ def _encoding(name: str) -> tiktoken.Encoding | None:
             return loaded
         if _state.cache_dir is None or name in _state.unavailable:
             return None
-        # The file is verified again: hours may have passed since `prepare`, and tiktoken would replace a file
-        # that is missing or damaged by a download.
+        # Verify the file again: hours may have passed since `prepare`, and tiktoken replaces missing or damaged files
+        # by downloading them.
         if not _install(_VOCABULARIES[name], _state.cache_dir):
             _state.unavailable.add(name)
             return None
@@ -209,19 +211,19 @@ def _encoding(name: str) -> tiktoken.Encoding | None:
 
 
 def _install(vocabulary: _Vocabulary, cache_dir: Path) -> bool:
-    """See to it that the folder holds the vocabulary; False, and a log line, if that fails."""
+    """Ensure that the folder holds the vocabulary. Logs a failure and returns False."""
     target = cache_dir / vocabulary.cache_name
     try:
         if target.exists() and _matches(target.read_bytes(), vocabulary):
             return True
         content = lzma.decompress(vocabulary.shipped.read_bytes())
         if not _matches(content, vocabulary):
-            _log.error("The shipped vocabulary %s does not have the expected SHA-256.", vocabulary.name)
+            _log.error("The included vocabulary %s does not have the expected SHA-256.", vocabulary.name)
             return False
         cache_dir.mkdir(parents=True, exist_ok=True)
         _write_atomically(target, content)
     except (OSError, lzma.LZMAError) as error:
-        _log.error("The vocabulary %s cannot be put into %s: %s.", vocabulary.name, cache_dir, error)
+        _log.error("Could not install the vocabulary %s in %s: %s.", vocabulary.name, cache_dir, error)
         return False
     return True
 
@@ -231,13 +233,13 @@ def _matches(content: bytes, vocabulary: _Vocabulary) -> bool:
 
 
 def _write_atomically(target: Path, content: bytes) -> None:
-    """Write a whole file or nothing: a process that looks meanwhile sees the old state or the new one."""
+    """Write a complete file in one step, so that other processes see either the old or the new content."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        temporary.chmod(0o644)  # Public data; a second service account may share the folder.
+        temporary.chmod(0o644)  # Public data, and a second service account may share the folder.
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A real browser against the real site: Debian's Chromium, driven by Playwright, in a pytest process of its own."""
+"""Fixtures for tests of the real site in Debian's Chromium, driven by Playwright in a separate pytest process."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.site import ADMIN, PASSWORD, Site
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-# Only how long to wait before giving up; on a busy machine a commit to disk alone can take seconds.
+# This is only the time to wait before giving up. On a busy machine a commit to disk alone can take seconds.
 expect.set_options(timeout=20_000)
 
 
@@ -61,7 +61,7 @@ def upstream(_upstream: RunningUpstream) -> Iterator[RunningUpstream]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, _upstream: RunningUpstream) -> Iterator[Site]:
-    """One site for all tests of a run; each signs up somebody of its own where it matters."""
+    """Start one site for all tests of a run. Tests that need a user of their own sign one up."""
     started = Site(
         tmp_path_factory.mktemp("site") / "data",
         OPENAI_BASE_URL=_upstream.base_url,
@@ -75,13 +75,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, _upstream: RunningUpstream) -
 
 @pytest.fixture
 def problems() -> list[str]:
-    """What the browser complained about: it must be nothing."""
+    """Return the list of the browser's complaints, which must stay empty."""
     return []
 
 
 @pytest.fixture
 def new_context(browser: Browser, site: Site, problems: list[str]) -> Iterator[Callable[..., BrowserContext]]:
-    """Make browser contexts, whose pages complain to `problems`."""
+    """Return a factory of browser contexts that add their errors and warnings to `problems`."""
     contexts = []
 
     def make(**options: Any) -> BrowserContext:
@@ -102,7 +102,7 @@ _count = 0
 
 @pytest.fixture
 def page(new_context: Callable[..., BrowserContext], site: Site, problems: list[str]) -> Iterator[Page]:
-    """A page of somebody who has just signed up. The browser must have nothing to complain about in the end."""
+    """Open a page of a newly signed-up user, and fail if the browser has complained by the end."""
     page = new_context(viewport={"width": 1280, "height": 800}).new_page()
     sign_up(page)
     yield page
@@ -114,17 +114,17 @@ def sign_up(page: Page) -> str:
     _count += 1
     name = f"person{_count}"
     page.goto("/accounts/signup/")
-    page.get_by_label("Username").fill(name)
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password (again)").fill(PASSWORD)
-    page.get_by_role("button", name="Create the account").click()
+    page.locator("[name=username]").fill(name)
+    page.locator("[name=password1]").fill(PASSWORD)
+    page.locator("[name=password2]").fill(PASSWORD)
+    page.locator("[name=password2]").press("Enter")
     begin(page)
     return name
 
 
 def begin(page: Page) -> None:
-    """Accept the first-use notice, which comes before the first chat."""
-    page.get_by_role("button", name="I understand").click()
+    """Accept the terms, which come before the first chat."""
+    page.locator("main form .button--primary").click()
     page.wait_for_selector("#text")
 
 
@@ -132,7 +132,7 @@ def log_in(page: Page, name: str = ADMIN, path: str = "/accounts/login/") -> Non
     page.goto(path)
     page.locator("[name=login]").fill(name)
     page.locator("[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.locator("[name=password]").press("Enter")
 
 
 def say(page: Page, text: str) -> None:
@@ -155,6 +155,6 @@ def query(site: Site, sql: str, *values: Any) -> list[Any]:
 
 
 def picture(page: Page, name: str) -> None:
-    """Take a picture for the documentation, where DOCS_IMAGES names a folder for them (docs/images)."""
+    """Save a screenshot for the documentation if DOCS_IMAGES names a folder (docs/images)."""
     if folder := os.environ.get("DOCS_IMAGES"):
         page.screenshot(path=Path(folder) / f"{name}.png")

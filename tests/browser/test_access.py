@@ -1,6 +1,6 @@
-"""Coming in with a real browser: as a guest, by an invitation, after approval, and out again when a preview ends.
+"""Test access in a real browser: as a guest, with an invitation, after approval, and when a preview ends.
 
-The pictures of docs/access.md are taken on the way, see `picture`.
+Also takes the screenshots for docs/access.md; see `picture`.
 """
 
 import datetime as dt
@@ -40,11 +40,11 @@ def in_days(days: float) -> str:
 def make_preview(
     site: Site, *, name: str, guest_messages: int = 2, total: int | None = None
 ) -> tuple[int, str]:
-    """Return the id and the public id of a new preview that is open to guests."""
+    """Create a preview that allows guests, and return its ID and public ID."""
     public_id = uuid.uuid4()
     pk = execute(
         site,
-        "INSERT INTO conversations_preview (uuid, name, welcome, starts_at, ends_at, messages_total, email_domains, "
+        "INSERT INTO access_preview (uuid, name, welcome, starts_at, ends_at, messages_total, email_domains, "
         "allows_guests, guest_messages, is_enabled, created_at) VALUES (?, ?, ?, ?, ?, ?, '', 1, ?, 1, ?)",
         public_id.hex,
         name,
@@ -62,7 +62,7 @@ def make_code(site: Site, preview: int, *, uses: int = 1) -> str:
     code = "".join(secrets.choice(CODE_LETTERS) for _ in range(12))
     execute(
         site,
-        "INSERT INTO conversations_invitation (uuid, preview_id, code, label, email, uses_allowed, uses, created_at) "
+        "INSERT INTO access_invitation (uuid, preview_id, code, label, email, uses_allowed, uses, created_at) "
         "VALUES (?, ?, ?, '', '', ?, 0, ?)",
         uuid.uuid4().hex,
         preview,
@@ -76,7 +76,7 @@ def make_code(site: Site, preview: int, *, uses: int = 1) -> str:
 def set_signup(site: Site, mode: str) -> None:
     execute(
         site,
-        "INSERT INTO conversations_siteaccess (id, signup) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET signup = ?",
+        "INSERT INTO access_siteaccess (id, signup) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET signup = ?",
         mode,
         mode,
     )
@@ -86,10 +86,10 @@ def fill_sign_up(page: Page, name: str) -> None:
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
-    page.get_by_role("button", name="Create the account").click()
+    page.get_by_role("button", name="Create account").click()
 
 
-def test_a_guest_meets_the_wall_and_signs_up_by_an_invitation(
+def test_a_guest_reaches_the_limit_and_signs_up_with_an_invitation(
     new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
 ) -> None:
     preview, public_id = make_preview(site, name="Spring")
@@ -99,7 +99,7 @@ def test_a_guest_meets_the_wall_and_signs_up_by_an_invitation(
     page.goto(f"/preview/{public_id}/")
     expect(page.locator(".prose strong")).to_have_text("our preview")
     assert violations(page) == []
-    page.get_by_role("button", name="Look in as a guest").click()
+    page.get_by_role("button", name="Continue as a guest").click()
     assert violations(page) == []
     begin(page)
     expect(page.locator("#use")).to_contain_text("2 messages left")
@@ -112,9 +112,9 @@ def test_a_guest_meets_the_wall_and_signs_up_by_an_invitation(
     say(page, "Second question")
     expect(page.locator(".message--assistant")).to_have_count(2)
     wait_for_end(page)
-    expect(page.locator("#use")).to_contain_text("To go on, sign up or log in")
+    expect(page.locator("#use")).to_contain_text("Sign up or sign in to continue")
     say(page, "My third thought")
-    expect(page.locator("#composer-error")).to_contain_text("As a guest you can write 2 messages")
+    expect(page.locator("#composer-error")).to_contain_text("used your 2 guest messages")
     expect(page.locator("#text")).to_have_value("My third thought")
     assert violations(page) == []
     picture(page, "wall")
@@ -122,12 +122,12 @@ def test_a_guest_meets_the_wall_and_signs_up_by_an_invitation(
 
     page.get_by_role("link", name="I have an invitation").click()
     page.get_by_label("Code").fill("WRONG")
-    page.get_by_role("button", name="Go on").click()
-    expect(page.locator("[role=alert]")).to_contain_text("There is no such code")
+    page.get_by_role("button", name="Continue", exact=True).click()
+    expect(page.locator("[role=alert]")).to_contain_text("Invitation code not found")
     assert violations(page) == []
     page.get_by_label("Code").fill(f"{code[:4]}-{code[4:8]}-{code[8:]}".lower())
-    page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("You are invited")
+    page.get_by_role("button", name="Continue", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You're invited")
     picture(page, "invitation")
     page.get_by_role("link", name="Sign up").click()
     fill_sign_up(page, f"invited-{code[:4].lower()}")
@@ -142,32 +142,32 @@ def test_a_guest_meets_the_wall_and_signs_up_by_an_invitation(
     wait_for_end(page)
     assert answer_in(page) == "Third answer."
 
-    # The code had one use.
+    # The code allowed one use.
     other = new_context().new_page()
     other.goto(f"/join/{code}/")
-    expect(other.locator("[role=alert]")).to_contain_text("used up")
+    expect(other.locator("[role=alert]")).to_contain_text("no uses left")
     set_signup(site, "open")
 
 
-def test_a_preview_ends_while_an_answer_is_written(
+def test_a_preview_ends_while_an_answer_is_streaming(
     new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
 ) -> None:
     preview, public_id = make_preview(site, name="Short")
     page = new_context().new_page()
     page.goto(f"/preview/{public_id}/")
-    page.get_by_role("button", name="Look in as a guest").click()
+    page.get_by_role("button", name="Continue as a guest").click()
     begin(page)
     upstream.answer_with("Some text. ", upstream.hold(), "never")
     say(page, "Go")
     expect(page.locator(".open")).to_contain_text("Some text.")
-    execute(site, "UPDATE conversations_preview SET ends_at = ? WHERE id = ?", in_days(-0.001), preview)
+    execute(site, "UPDATE access_preview SET ends_at = ? WHERE id = ?", in_days(-0.001), preview)
     expect(page.locator("#use")).to_contain_text("has ended. You can still read and export")
     expect(page.locator(".message--assistant .done")).to_contain_text("Some text.")
     expect(page.locator(".message--assistant .status")).to_contain_text("Stopped")
     upstream.release()
 
 
-def test_whoever_waits_goes_on_when_approved_in_another_window(
+def test_a_pending_user_continues_once_approved(
     new_context: Callable[..., BrowserContext], site: Site
 ) -> None:
     set_signup(site, "approval")
@@ -175,21 +175,21 @@ def test_whoever_waits_goes_on_when_approved_in_another_window(
     page.goto("/accounts/signup/")
     name = f"waiting-{secrets.token_hex(3)}"
     fill_sign_up(page, name)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your account waits for approval")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your account is awaiting approval.")
     assert violations(page) == []
     admin = new_context().new_page()
-    log_in(admin, ADMIN, f"/accounts/login/?next=/admin/conversations/user/?q={name}")
+    log_in(admin, ADMIN, f"/accounts/login/?next=/admin/accounts/user/?q={name}")
     admin.get_by_role("checkbox", name=re.compile("Select this object")).check()
     admin.locator("[name=action]").select_option("approve")
     admin.get_by_role("button", name="Go").click()
-    expect(admin.locator(".messagelist")).to_contain_text("1 person was let in")
+    expect(admin.locator(".messagelist")).to_contain_text("1 user approved")
     begin(page)
     set_signup(site, "open")
 
 
-def test_the_notice_comes_once(new_context: Callable[..., BrowserContext], site: Site) -> None:
+def test_the_terms_are_shown_once(new_context: Callable[..., BrowserContext], site: Site) -> None:
     page = new_context().new_page()
     sign_up(page)
     page.reload()
     expect(page.locator("#text")).to_be_visible()
-    assert query(site, "SELECT count(*) FROM conversations_noticeacceptance")[0][0] >= 1
+    assert query(site, "SELECT count(*) FROM access_noticeacceptance")[0][0] >= 1

@@ -1,4 +1,4 @@
-"""What axe finds on each page and in each state, light and dark: nothing."""
+"""Tests that axe finds no problems on any page or in any state, in light and dark themes."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ LONG_ANSWER = (
 
 
 def check(page: Page) -> None:
-    """Let axe look at the page as it is, once nothing fades in any more."""
+    """Check the page with axe, once all animations have ended."""
     page.evaluate(SETTLED)
     found = Axe().run(page)
     assert not found.response["violations"], found.generate_report()
@@ -70,7 +70,7 @@ def chat_failed(page: Page, upstream: RunningUpstream) -> None:
 
 def chat_refused(page: Page, upstream: RunningUpstream) -> None:
     page.locator("#text").fill("x" * 16_001)
-    expect(page.locator("#composer-error")).to_contain_text("Too long")
+    expect(page.locator("#composer-error")).to_contain_text("too long")
 
 
 def reporting(page: Page, upstream: RunningUpstream) -> None:
@@ -140,7 +140,9 @@ def test_chat(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/", "/accounts/nothing/"])
-def test_pages_before_the_chat(new_context: Callable[..., BrowserContext], path: str, scheme: str) -> None:
+def test_pages_for_anonymous_users(
+    new_context: Callable[..., BrowserContext], path: str, scheme: str
+) -> None:
     page = new_context(color_scheme=scheme).new_page()
     page.goto(path)
     check(page)
@@ -156,7 +158,7 @@ def test_pages_before_the_chat(new_context: Callable[..., BrowserContext], path:
         "/c/00000000-0000-4000-8000-000000000000/",
     ],
 )
-def test_pages_beside_the_chat(new_context: Callable[..., BrowserContext], path: str, scheme: str) -> None:
+def test_other_pages_for_users(new_context: Callable[..., BrowserContext], path: str, scheme: str) -> None:
     page = new_context(color_scheme=scheme).new_page()
     sign_up(page)
     page.goto(path)

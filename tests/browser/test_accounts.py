@@ -1,4 +1,4 @@
-"""Accounts in the browser: codes from the mails that the site writes to its output, an app, passkeys, other providers."""
+"""Test accounts in the browser: emailed codes (read from the site's output), an app, passkeys, other providers."""
 
 import re
 import time
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.accounts import totp_code
+from tests.accounts.fake_provider import FakeProvider, running_provider
+from tests.accounts.helpers import totp_code
 from tests.browser.conftest import begin, sign_up
 from tests.browser.test_accessibility import check
-from tests.fake_provider import FakeProvider, running_provider
 from tests.fakes import RunningUpstream
 from tests.site import PASSWORD, Site
 
@@ -27,7 +27,7 @@ def provider() -> Iterator[FakeProvider]:
 def site(
     tmp_path_factory: pytest.TempPathFactory, _upstream: RunningUpstream, provider: FakeProvider
 ) -> Iterator[Site]:
-    """A site with a provider of logins."""
+    """Start a site with another sign-in provider."""
     started = Site(
         tmp_path_factory.mktemp("site") / "data",
         OPENAI_BASE_URL=_upstream.base_url,
@@ -45,7 +45,7 @@ def site(
 
 
 def mailed_code(site: Site, before: str) -> str:
-    """Return the code in what the site has written since."""
+    """Return the code in what the site has written after `before`."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         if found := CODE.search(site.web.output[len(before) :]):
@@ -55,14 +55,14 @@ def mailed_code(site: Site, before: str) -> str:
 
 
 def give_address(page: Page, name: str) -> str:
-    """Give the account an address, and return it. Nobody has verified it yet."""
+    """Add an unverified email address to the account, and return it."""
     address = f"{name}@example.org"
     open_account(page, "Email address")
     page.get_by_label("New email address").fill(address)
-    page.get_by_role("button", name="Change the address").click()
+    page.get_by_role("button", name="Change address").click()
     show_password_again(page)
     expect(
-        page.get_by_text("A link is on its way to you").or_(page.get_by_text(address)).first
+        page.get_by_text("A verification link has been sent to you").or_(page.get_by_text(address)).first
     ).to_be_visible()
     return address
 
@@ -73,27 +73,27 @@ def open_account(page: Page, row: str) -> None:
 
 
 def show_password_again(page: Page) -> None:
-    expect(page.get_by_role("heading", name="Is it you?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Confirm it's you")).to_be_visible()
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue", exact=True).click()
 
 
 def log_out(page: Page) -> None:
     page.goto("/accounts/logout/")
-    page.get_by_role("button", name="Log out").click()
-    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
 def log_in(page: Page, name: str) -> None:
     page.goto("/accounts/login/")
     page.get_by_label("Username or email").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
 
 
 def add_app(page: Page) -> str:
     """Set up an authenticator app, and return its key."""
-    open_account(page, "Passkeys and two-step login")
+    open_account(page, "Passkeys and two-step verification")
     page.get_by_role("link", name="Authenticator app").click()
     show_password_again(page)
     key = page.locator(".key").inner_text()
@@ -105,29 +105,29 @@ def add_app(page: Page) -> str:
 
 @pytest.fixture
 def name(page: Page) -> str:
-    """Who the page belongs to."""
+    """Return the name of the user signed in to the page."""
     return page.locator(".user-button__name").inner_text()
 
 
-def test_the_account_is_reached_from_the_menu(page: Page) -> None:
+def test_the_menu_links_to_the_account(page: Page) -> None:
     page.locator(".user-button").click()
     page.get_by_role("link", name="Account").click()
     expect(page.get_by_role("heading", name="Your account")).to_be_visible()
 
 
-def test_a_login_by_code(page: Page, site: Site, name: str) -> None:
+def test_sign_in_with_an_emailed_code(page: Page, site: Site, name: str) -> None:
     address = give_address(page, name)
     log_out(page)
     before = site.web.output
-    page.get_by_role("link", name="Send me a code").click()
+    page.get_by_role("link", name="Email me a code").click()
     page.get_by_label("Email address").fill(address)
-    page.get_by_role("button", name="Send the code").click()
+    page.get_by_role("button", name="Send code").click()
     expect(page.get_by_text(address).first).to_be_visible()
     page.get_by_label("Code").fill("BBBB-BBBB")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.get_by_text("Incorrect code")).to_be_visible()
     page.get_by_label("Code").fill(mailed_code(site, before).lower())
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue", exact=True).click()
     page.wait_for_selector("#text")
 
 
@@ -137,40 +137,40 @@ def test_a_forgotten_password(page: Page, site: Site, name: str) -> None:
     before = site.web.output
     page.get_by_role("link", name="Forgot your password?").click()
     page.get_by_label("Email address").fill(address)
-    page.get_by_role("button", name="Send the code").click()
+    page.get_by_role("button", name="Send code").click()
     page.get_by_label("Code").fill(mailed_code(site, before))
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue", exact=True).click()
     page.locator("[name=password1]").fill("another long password")
     page.locator("[name=password2]").fill("another long password")
     page.get_by_role("button", name="Save").click()
-    page.get_by_role("main").get_by_role("link", name="Log in").click()
+    page.get_by_role("main").get_by_role("link", name="Sign in").click()
     page.get_by_label("Username or email").fill(name)
     page.get_by_label("Password").fill("another long password")
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
     page.wait_for_selector("#text")
 
 
-def test_an_app_is_set_up_and_asked_for(page: Page, name: str) -> None:
+def test_an_authenticator_app_is_set_up_and_required(page: Page, name: str) -> None:
     key = add_app(page)
     recovery = page.locator(".codes li").first.inner_text()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Save as a file").click()
+        page.get_by_role("link", name="Download codes").click()
     assert recovery in download.value.path().read_text()
     log_out(page)
     log_in(page, name)
-    expect(page.get_by_role("heading", name="The second step")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two-step verification")).to_be_visible()
     page.get_by_label("Code").fill("000000")
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("Incorrect code")).to_be_visible()
     page.get_by_label("Code").fill(recovery)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
     page.wait_for_selector("#text")
     log_out(page)
     log_in(page, name)
-    # The code of this half minute was used when the app was set up.
+    # The current code was already used to set up the app, so wait for the next one.
     wait_for_another(page, key)
     page.get_by_label("Code").fill(totp_code(key))
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
     page.wait_for_selector("#text")
 
 
@@ -181,7 +181,9 @@ def wait_for_another(page: Page, key: str) -> None:
         page.wait_for_timeout(500)
 
 
-def test_a_login_by_another_provider(new_context: Callable[..., BrowserContext], problems: list[str]) -> None:
+def test_sign_in_with_another_provider(
+    new_context: Callable[..., BrowserContext], problems: list[str]
+) -> None:
     page = new_context().new_page()
     page.goto("/accounts/login/")
     page.get_by_role("button", name="Continue with House").click()
@@ -196,17 +198,17 @@ def test_devices(page: Page, name: str, new_context: Callable[..., BrowserContex
     other.wait_for_selector("#text")
     open_account(page, "Your devices")
     expect(page.get_by_text("This device")).to_have_count(1)
-    page.get_by_role("main").get_by_role("button", name="Log out", exact=True).click()
-    expect(page.get_by_text("That device is logged out.")).to_be_visible()
+    page.get_by_role("main").get_by_role("button", name="Sign out", exact=True).click()
+    expect(page.get_by_text("That device has been signed out.")).to_be_visible()
     expect(other.get_by_text("You were signed out.")).to_be_visible(timeout=5_000)
 
 
-# --- Passkeys, which browsers give to names only: localhost ---
+# --- Passkeys, which browsers support only on domain names such as localhost ---
 
 
 @pytest.fixture
 def with_passkeys(new_context: Callable[..., BrowserContext], site: Site) -> Iterator[Page]:
-    """A page at localhost, whose browser has an authenticator that always says yes."""
+    """Return a page at localhost in a browser whose virtual authenticator approves everything."""
     page = new_context().new_page()
     devtools = page.context.new_cdp_session(page)
     devtools.send("WebAuthn.enable")
@@ -224,7 +226,7 @@ def with_passkeys(new_context: Callable[..., BrowserContext], site: Site) -> Ite
     page.get_by_label("Username").fill("petra")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
-    page.get_by_role("button", name="Create the account").click()
+    page.get_by_role("button", name="Create account").click()
     begin(page)
     yield page
     devtools.detach()
@@ -241,23 +243,23 @@ def test_a_passkey(with_passkeys: Page, site: Site, problems: list[str]) -> None
     page.goto(f"{address}/accounts/second-factor/passkeys/")
     expect(page.get_by_text("My laptop")).to_be_visible()
 
-    # Alone it lets in.
+    # The passkey signs in without a password.
     page.goto(f"{address}/accounts/logout/")
-    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_selector("#text")
 
-    # It is the second step after the password.
+    # It is the second factor after the password.
     page.goto(f"{address}/accounts/logout/")
-    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Sign out").click()
     page.get_by_label("Username or email").fill("petra")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="The second step")).to_be_visible()
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Two-step verification")).to_be_visible()
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_selector("#text")
 
-    # It shows once more who one is.
+    # It confirms the user's identity before a change.
     page.goto(f"{address}/accounts/second-factor/passkeys/")
     page.get_by_role("link", name="Remove").click()
     page.get_by_role("link", name="Use a security key").click()
@@ -267,22 +269,22 @@ def test_a_passkey(with_passkeys: Page, site: Site, problems: list[str]) -> None
     assert problems == []
 
 
-def test_where_passkeys_do_not_work_the_page_says_so(page: Page) -> None:
+def test_the_page_says_if_passkeys_do_not_work(page: Page) -> None:
     log_out(page)
     page.get_by_role("button", name="Use a passkey").click()
-    expect(page.get_by_text("Passkeys do not work here")).to_be_visible()
+    expect(page.get_by_text("Passkeys don't work here")).to_be_visible()
 
 
-# --- Everybody can use the pages ---
+# --- Accessibility ---
 
 
 def code_page(page: Page, site: Site) -> None:
     page.context.clear_cookies()
     page.goto("/accounts/login/code/")
     page.get_by_label("Email address").fill("nobody@example.org")
-    page.get_by_role("button", name="Send the code").click()
+    page.get_by_role("button", name="Send code").click()
     page.get_by_label("Code").fill("BBBB-BBBB")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.get_by_text("Incorrect code")).to_be_visible()
 
 
@@ -291,7 +293,7 @@ def second_step(page: Page, site: Site) -> None:
     add_app(page)
     log_out(page)
     log_in(page, name)
-    expect(page.get_by_role("heading", name="The second step")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two-step verification")).to_be_visible()
 
 
 def app_page(page: Page, site: Site) -> None:
@@ -304,7 +306,7 @@ def passkey_page(page: Page, site: Site) -> None:
     page.goto("/accounts/second-factor/passkeys/add/")
     show_password_again(page)
     page.get_by_role("button", name="Add a passkey").click()
-    expect(page.get_by_text("Passkeys do not work here")).to_be_visible()
+    expect(page.get_by_text("Passkeys don't work here")).to_be_visible()
 
 
 def address_page(page: Page, site: Site) -> None:

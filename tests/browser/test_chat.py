@@ -1,4 +1,4 @@
-"""The chat as a person has it in the browser."""
+"""Tests of the chat in a real browser."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 
 from tests.browser.conftest import answer_in, query, say, sign_up, wait_for_end
-from tests.fakes import RunningUpstream
+from tests.fakes import RunningUpstream, Thought
 from tests.site import Site
 
 ANSWER = [
@@ -37,7 +37,7 @@ def test_a_first_message(page: Page, site: Site, upstream: RunningUpstream) -> N
     assert page.locator("#thread .done").inner_html() in live
 
 
-def test_what_streams_is_what_a_reload_shows(page: Page, upstream: RunningUpstream) -> None:
+def test_a_reload_shows_what_was_streamed(page: Page, upstream: RunningUpstream) -> None:
     upstream.rate = 400
     upstream.chars = 7
     say(page, "A sample, please")
@@ -48,8 +48,67 @@ def test_what_streams_is_what_a_reload_shows(page: Page, upstream: RunningUpstre
     assert "fake upstream" in streamed
 
 
+def test_a_long_frame_arrives_in_pieces(page: Page, upstream: RunningUpstream) -> None:
+    upstream.answer_with("".join(f"Line {number}: {'wörter ' * 20}\n\n" for number in range(2_000)))
+    say(page, "Go")
+    wait_for_end(page)
+    assert page.locator(".done p").count() == 2_000
+    expect(page.locator(".done p").last).to_contain_text("Line 1999: wörter")
+    streamed = page.locator(".message--assistant .done").inner_html()
+    page.reload()
+    assert page.locator(".message--assistant .done").inner_html() == streamed
+
+
+def test_reasoning_is_collapsed_to_one_line_until_it_is_opened(
+    page: Page, site: Site, upstream: RunningUpstream
+) -> None:
+    gates = [upstream.hold() for _ in range(3)]
+    upstream.answer_with(
+        *(Thought("First <b>this</b>,\n"), gates[0], Thought("then that."), gates[1]),
+        *("The answer", gates[2], " is two."),
+    )
+    say(page, "Think")
+    summary, text = page.locator(".reasoning__summary"), page.locator(".reasoning__text")
+    expect(summary).to_have_text("Thinking…")
+    expect(text).to_be_hidden()
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(text).to_be_visible()
+    assert text.inner_text() == "First <b>this</b>,\n"
+    expect(page).to_have_url(re.compile(r"/c/[0-9a-f-]{36}/$"))
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator(".reasoning__summary")).to_have_text("Thinking…")
+    gates[0].release()
+    for tab in (page, other):
+        expect(tab.locator(".reasoning__text")).to_have_text("First <b>this</b>,\nthen that.")
+    # Reload while the model is reasoning.
+    other.reload()
+    expect(other.locator(".reasoning__text")).to_have_text("First <b>this</b>,\nthen that.")
+    gates[1].release()
+    for tab in (page, other):
+        expect(tab.locator(".open")).to_have_text("The answer")
+        expect(tab.locator(".reasoning__summary")).to_have_text(re.compile(r"Thought for \d+ seconds?"))
+    expect(text).to_be_visible()
+    expect(other.locator(".reasoning__text")).to_be_hidden()
+    gates[2].release()
+    wait_for_end(page)
+    expect(text).to_be_visible()
+    assert answer_in(page) == "The answer is two."
+    assert "then that" not in "".join(page.locator("[aria-live]").all_text_contents())
+    streamed = page.locator(".reasoning").inner_html()
+    page.reload()
+    assert page.locator(".reasoning").inner_html() == streamed
+    # An answer without reasoning shows no summary.
+    say(page, "Another")
+    wait_for_end(page)
+    expect(page.locator(".reasoning").last).to_be_hidden()
+
+
 @pytest.mark.parametrize("share", [10, 50, 99])
-def test_a_reload_in_mid_stream(page: Page, site: Site, upstream: RunningUpstream, share: int) -> None:
+def test_a_reload_while_an_answer_streams(
+    page: Page, site: Site, upstream: RunningUpstream, share: int
+) -> None:
     words = [f"word{number} " + ("\n\n" if number % 9 == 0 else "") for number in range(100)]
     upstream.answer_with(*words[:share], upstream.hold(), *words[share:])
     say(page, "Go")
@@ -60,13 +119,11 @@ def test_a_reload_in_mid_stream(page: Page, site: Site, upstream: RunningUpstrea
     wait_for_end(page)
     expected = "".join(words).split()
     assert answer_in(page).split() == expected
-    [(text,)] = query(
-        site, "SELECT text FROM conversations_message WHERE role = 'assistant' ORDER BY id DESC LIMIT 1"
-    )
+    [(text,)] = query(site, "SELECT text FROM chat_message WHERE role = 'assistant' ORDER BY id DESC LIMIT 1")
     assert text == "".join(words)
 
 
-def test_stop_in_the_other_tab(page: Page, site: Site, upstream: RunningUpstream) -> None:
+def test_stop_in_another_tab(page: Page, site: Site, upstream: RunningUpstream) -> None:
     upstream.answer_with("Some text. ", upstream.hold(), "Never shown.")
     say(page, "Go")
     expect(page.locator(".open")).to_contain_text("Some text.")
@@ -78,12 +135,12 @@ def test_stop_in_the_other_tab(page: Page, site: Site, upstream: RunningUpstream
         expect(tab.locator(".message--assistant .status")).to_contain_text("Stopped")
         assert answer_in(tab) == "Some text."
         expect(tab.get_by_role("button", name="Continue")).to_be_visible()
-    assert query(
-        site, "SELECT text FROM conversations_message WHERE role = 'assistant' ORDER BY id DESC LIMIT 1"
-    ) == [("Some text. ",)]
+    assert query(site, "SELECT text FROM chat_message WHERE role = 'assistant' ORDER BY id DESC LIMIT 1") == [
+        ("Some text. ",)
+    ]
 
 
-def test_continue_in_the_same_message(page: Page, upstream: RunningUpstream) -> None:
+def test_continue_extends_the_same_message(page: Page, upstream: RunningUpstream) -> None:
     upstream.respond_with("cut")
     say(page, "Go")
     wait_for_end(page)
@@ -93,16 +150,16 @@ def test_continue_in_the_same_message(page: Page, upstream: RunningUpstream) -> 
     expect(page.locator(".message--assistant")).to_have_count(1)
 
 
-def test_an_error_can_be_tried_again(page: Page, upstream: RunningUpstream) -> None:
+def test_a_failed_answer_can_be_tried_again(page: Page, upstream: RunningUpstream) -> None:
     upstream.respond_with("unauthorized")
     say(page, "Go")
-    expect(page.locator(".message--assistant .status")).to_contain_text("refused this site's key")
+    expect(page.locator(".message--assistant .status")).to_contain_text("rejected this site's API key")
     upstream.answer_with("Better now.")
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".message--assistant .done")).to_have_text("Better now.")
 
 
-def test_a_refused_message_stays_with_the_reason(page: Page, upstream: RunningUpstream) -> None:
+def test_a_refused_message_stays_and_shows_the_reason(page: Page, upstream: RunningUpstream) -> None:
     page.get_by_role("button", name="Options").click()
     page.locator("#max-tokens").evaluate(
         "field => { field.removeAttribute('max'); field.value = '1000000000' }"
@@ -114,7 +171,7 @@ def test_a_refused_message_stays_with_the_reason(page: Page, upstream: RunningUp
     expect(page.locator("#thread .message")).to_have_count(0)
 
 
-def test_an_over_long_message_is_not_sent(page: Page, upstream: RunningUpstream) -> None:
+def test_a_message_over_the_limit_is_not_sent(page: Page, upstream: RunningUpstream) -> None:
     page.locator("#text").fill("x" * 16_001)
     expect(page.locator("#composer-count")).to_contain_text("16,001")
     page.locator("#text").press("Enter")
@@ -128,7 +185,7 @@ def test_the_draft_survives_a_reload(page: Page) -> None:
     expect(page.locator("#text")).to_have_value("Not yet sent")
 
 
-def test_shift_and_enter_breaks_the_line(page: Page) -> None:
+def test_shift_enter_starts_a_new_line(page: Page) -> None:
     page.locator("#text").press_sequentially("one")
     page.locator("#text").press("Shift+Enter")
     page.locator("#text").press_sequentially("two")
@@ -136,8 +193,8 @@ def test_shift_and_enter_breaks_the_line(page: Page) -> None:
     expect(page.locator("#thread .message")).to_have_count(0)
 
 
-def test_the_network_goes_and_comes_back(page: Page, upstream: RunningUpstream) -> None:
-    """The socket breaks in mid-stream; what comes meanwhile is there once it is open again, and nothing twice."""
+def test_the_page_recovers_from_a_lost_connection(page: Page, upstream: RunningUpstream) -> None:
+    """Lose the connection while an answer streams, and check that the text is complete and not repeated."""
     sockets: list[WebSocketRoute] = []
 
     def pass_on(socket: WebSocketRoute) -> None:
@@ -156,7 +213,7 @@ def test_the_network_goes_and_comes_back(page: Page, upstream: RunningUpstream) 
     assert len(sockets) == 2
 
 
-def test_the_site_goes_and_comes_back(
+def test_the_page_recovers_from_a_restart_of_the_site(
     page: Page, site: Site, upstream: RunningUpstream, problems: list[str]
 ) -> None:
     upstream.answer_with("Before the restart. ", upstream.hold(), "Never.")
@@ -168,11 +225,11 @@ def test_the_site_goes_and_comes_back(
     expect(page.locator(".message--assistant .status")).to_contain_text("interrupted", timeout=20_000)
     assert answer_in(page) == "Before the restart."
     expect(page.locator("#text")).to_have_value("Typed meanwhile")
-    # The browser says that it could not connect for a while, as it should.
+    # The browser rightly complains that it could not connect for a while.
     problems[:] = [text for text in problems if "ws:error" not in text and "WebSocket" not in text]
 
 
-def test_two_tabs_hold_the_same(page: Page, upstream: RunningUpstream) -> None:
+def test_two_tabs_show_the_same(page: Page, upstream: RunningUpstream) -> None:
     upstream.answer_with("First.")
     say(page, "One")
     wait_for_end(page)
@@ -186,7 +243,7 @@ def test_two_tabs_hold_the_same(page: Page, upstream: RunningUpstream) -> None:
     assert page.locator("#thread .done").last.inner_html() == other.locator("#thread .done").last.inner_html()
 
 
-def test_the_page_follows_only_a_reader_at_the_bottom(page: Page, upstream: RunningUpstream) -> None:
+def test_the_page_scrolls_only_for_a_reader_at_the_bottom(page: Page, upstream: RunningUpstream) -> None:
     gate = upstream.hold()
     upstream.answer_with("A paragraph.\n\n" * 60, gate, "More.\n\n" * 30)
     say(page, "Go")
@@ -197,11 +254,11 @@ def test_the_page_follows_only_a_reader_at_the_bottom(page: Page, upstream: Runn
     }"""
     page.wait_for_function(at_bottom)
     page.locator("#scroller").evaluate("s => { s.scrollTop = 100 }")
-    expect(page.get_by_role("button", name="Jump to the latest")).to_be_visible()
+    expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
     upstream.release()
     wait_for_end(page)
     assert page.locator("#scroller").evaluate("s => s.scrollTop") == 100
-    page.get_by_role("button", name="Jump to the latest").click()
+    page.get_by_role("button", name="Jump to latest").click()
     page.wait_for_function(at_bottom)
 
 
@@ -228,7 +285,7 @@ HOSTILE = [
 ]
 
 
-def test_what_is_hostile_stays_text(page: Page, upstream: RunningUpstream) -> None:
+def test_hostile_markup_stays_text(page: Page, upstream: RunningUpstream) -> None:
     requested: list[str] = []
     page.on("request", lambda request: requested.append(request.url))
     text = "\n\n".join(HOSTILE)
@@ -272,14 +329,14 @@ def test_earlier_messages_can_be_shown(page: Page, upstream: RunningUpstream) ->
     upstream.length = None
 
 
-def test_log_out_in_another_tab(page: Page, upstream: RunningUpstream) -> None:
+def test_sign_out_in_another_tab(page: Page, upstream: RunningUpstream) -> None:
     other = page.context.new_page()
     other.goto("/accounts/logout/")
-    other.get_by_role("button", name="Log out").click()
+    other.locator("main .button--primary").click()
     expect(page.locator("#connection")).to_contain_text("signed out", timeout=10_000)
 
 
-def test_without_script(
+def test_the_chat_works_without_script(
     new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
 ) -> None:
     page = new_context(java_script_enabled=False).new_page()
@@ -294,7 +351,7 @@ def test_without_script(
     expect(page.locator(".message--assistant")).to_contain_text("Plain, but it works.")
 
 
-def test_a_failure_at_once_has_the_readers_time(page: Page, upstream: RunningUpstream) -> None:
+def test_an_immediate_failure_shows_local_time(page: Page, upstream: RunningUpstream) -> None:
     upstream.fault = "not-found"
     say(page, "Go")
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
@@ -311,7 +368,7 @@ def test_columns_of_a_table_are_aligned(page: Page, upstream: RunningUpstream) -
     assert aligned == ["left", "center", "right"]
 
 
-def test_times_in_traditional_chinese_have_24_hours(
+def test_times_in_traditional_chinese_use_24_hours(
     new_context: Callable[..., BrowserContext], upstream: RunningUpstream
 ) -> None:
     page = new_context(timezone_id="Asia/Taipei").new_page()

@@ -1,6 +1,6 @@
-"""One report from its filing to an overturned decision, by three people in three browsers.
+"""The life of a report, from filing to an overturned decision, with three people in three browsers.
 
-The pictures of docs/reviewing.md are taken on the way, see `picture`.
+Also takes the screenshots for docs/reviewing.md. See `picture`.
 """
 
 import os
@@ -13,14 +13,14 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import begin, log_in, picture, query, say, wait_for_end
 from tests.fakes import RunningUpstream
-from tests.review import QUEUE
+from tests.review.helpers import QUEUE
 from tests.site import PASSWORD, ROOT, Site, wait_until
 
 _STAFF = """
 import django
 django.setup()
 from django.contrib.auth.models import Group
-from conversations.models import User
+from conversations.accounts.models import User
 user = User.objects.create_user("{name}", password="{password}", is_staff=True)
 user.groups.add(Group.objects.get(name="{group}"))
 """
@@ -34,13 +34,13 @@ def make_staff(site: Site, name: str, group: str) -> None:
 
 
 def report(page: Page, category: str, comment: str) -> str:
-    """Report the last answer, and return the reference number."""
+    """Report the latest answer and return the reference number."""
     page.locator(".status__report").last.click()
     form = page.locator("form.report")
     form.get_by_label(category).check()
     form.locator("textarea").fill(comment)
     picture(page, "report")
-    form.get_by_role("button", name="Send the report").click()
+    form.get_by_role("button", name="Send report").click()
     thanks = page.locator(".report--thanks").last
     expect(thanks).to_be_visible()
     found = re.search(r"P-[A-Z2-9]{4}-[A-Z2-9]{4}", thanks.inner_text())
@@ -61,21 +61,21 @@ def test_from_a_report_to_an_overturned_decision(
     make_staff(site, "ravi", "Reviewers")
     size = {"width": 1440, "height": 900}
 
-    # Somebody reports an answer, and leaves the page open.
+    # A user reports an answer and leaves the page open.
     page = new_context(viewport=size).new_page()
     page.goto("/accounts/signup/")
     page.get_by_label("Username").fill("reporter")
     page.get_by_label(re.compile("mail", re.IGNORECASE)).first.fill("reporter@example.org")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
-    page.get_by_role("button", name="Create the account").click()
+    page.get_by_role("button", name="Create account").click()
     begin(page)
     upstream.answer_with("Mix *both* and breathe in.")
     say(page, "How do I clean my bath?")
     wait_for_end(page)
     reference = report(page, "Harmful or dangerous", "That makes a poisonous gas.")
 
-    # A reviewer takes the case, and a second one is refused.
+    # A reviewer claims the case, and a second one is refused.
     rosa = new_context(viewport=size).new_page()
     log_in(rosa, "rosa", f"/accounts/login/?next={QUEUE}")
     expect(rosa.locator("#result_list")).to_contain_text("Mix")
@@ -85,28 +85,28 @@ def test_from_a_report_to_an_overturned_decision(
     log_in(ravi, "ravi", f"/accounts/login/?next={QUEUE}")
     open_case(ravi, reference)
     rosa.get_by_role("button", name="Claim").click()
-    expect(rosa.locator("#claim")).to_contain_text("You are working on this case.")
+    expect(rosa.locator("#claim")).to_contain_text("You're working on this case.")
     ravi.get_by_role("button", name="Claim").click()
     expect(ravi.locator("body")).to_contain_text("rosa")
     expect(ravi.get_by_role("button", name="Decide", exact=True)).to_have_count(0)
 
-    # She hides the answer; the open page changes, and a mail goes out.
-    rosa.get_by_label("Uphold: the report is right").check()
-    rosa.get_by_label("Reason, for colleagues").fill("Chlorine gas: policy on harmful answers.")
-    rosa.get_by_label("Take the answer out of view").check()
-    rosa.get_by_label("Prepared reply").select_option(label="Upheld, hidden")
-    expect(rosa.locator("#would")).to_contain_text("a notice in place of the answer")
+    # She hides the answer. The open page updates, and the reporter gets a mail.
+    rosa.get_by_label("Uphold: the report is justified").check()
+    rosa.get_by_label("Reason (visible to staff only)").fill("Chlorine gas: policy on harmful answers.")
+    rosa.get_by_label("Hide the answer").check()
+    rosa.get_by_label("Reply preset").select_option(label="Upheld, hidden")
+    expect(rosa.locator("#would")).to_contain_text("a notice instead of the answer")
     picture(rosa, "case")
     rosa.get_by_role("button", name="Decide", exact=True).click()
-    expect(page.locator(".message--assistant")).to_contain_text("taken out of view by the site's staff")
+    expect(page.locator(".message--assistant")).to_contain_text("Staff have hidden this answer")
     expect(page.locator("body")).not_to_contain_text("breathe in")
-    wait_until(lambda: f"Your report {reference} was decided" in site.web.output)
+    wait_until(lambda: f"Decision on your report {reference}" in site.web.output)
     page.goto("/reports/")
     page.get_by_role("link", name=reference).click()
-    expect(page.locator("main")).to_contain_text("Staff agree with your report.")
-    expect(page.locator("main")).to_contain_text("have taken the answer out of view")
+    expect(page.locator("main")).to_contain_text("Your report was upheld.")
+    expect(page.locator("main")).to_contain_text("have hidden the answer")
 
-    # Another report is dismissed; the person appeals, and the decision is overturned.
+    # Another report is dismissed. The reporter appeals, and the decision is overturned.
     page.goto("/")
     upstream.answer_with("Two and two is five.")
     say(page, "Sum?")
@@ -115,26 +115,26 @@ def test_from_a_report_to_an_overturned_decision(
     conversation = page.url
     open_case(ravi, second)
     ravi.get_by_role("button", name="Claim").click()
-    ravi.get_by_label("Dismiss: the answer is fine").check()
-    ravi.get_by_label("Reason, for colleagues").fill("Looks right.")
+    ravi.get_by_label("Dismiss: there is no problem").check()
+    ravi.get_by_label("Reason (visible to staff only)").fill("Looks right.")
     ravi.get_by_role("button", name="Decide", exact=True).click()
-    wait_until(lambda: f"Your report {second} was decided" in site.web.output)
+    wait_until(lambda: f"Decision on your report {second}" in site.web.output)
     page.goto("/reports/")
     page.get_by_role("link", name=second).click()
-    page.get_by_label("Why is it wrong?").fill("Count your fingers.")
+    page.get_by_label("Why do you disagree?").fill("Count your fingers.")
     picture(page, "appeal")
     page.get_by_role("button", name="Appeal").click()
-    expect(page.locator("main")).to_contain_text("appeal is being reviewed")
+    expect(page.locator("main")).to_contain_text("appeal under review")
     page.goto(conversation)
     open_case(rosa, second)
     expect(rosa.locator("body")).to_contain_text("Count your fingers.")
     rosa.get_by_role("button", name="Claim").click()
-    rosa.get_by_label("Uphold: the report is right").check()
-    rosa.get_by_label("Reason, for colleagues").fill("Arithmetic.")
+    rosa.get_by_label("Uphold: the report is justified").check()
+    rosa.get_by_label("Reason (visible to staff only)").fill("Arithmetic.")
     rosa.get_by_label(re.compile("vetted text")).fill("Two and two is **four**.")
     rosa.get_by_role("button", name="Decide", exact=True).click()
     expect(page.locator(".message--assistant strong")).to_have_text("four")
     page.goto("/reports/")
     page.get_by_role("link", name=second).click()
     expect(page.locator("main")).to_contain_text("appeal granted")
-    assert query(site, "SELECT count(*) FROM conversations_reviewevent WHERE is_overturn")[0][0] == 1
+    assert query(site, "SELECT count(*) FROM review_reviewevent WHERE is_overturn")[0][0] == 1

@@ -1,4 +1,4 @@
-"""Reporting a problem in a real browser, by keyboard, and what the person sees of it afterwards."""
+"""Reporting a problem in a browser: by keyboard, with errors, without JavaScript and on small screens."""
 
 import re
 import sqlite3
@@ -19,18 +19,18 @@ COMMENT = "It says that the moon is cheese."
 
 
 def violations(page: Page) -> list[str]:
-    """Return what axe finds wrong with the page as it is shown."""
+    """Return the accessibility violations that axe finds on the page."""
     found = Axe().run(page)
     return [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in found.response["violations"]]
 
 
 def notify(site: Site, username: str, text: str, number: int) -> None:
-    """Have staff tell this user something."""
+    """Add an account notice for this user."""
     database = Path(site.settings["DATA_DIR"]) / "chat.sqlite3"
     with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
         connection.execute(
-            "INSERT INTO conversations_accountnotice (uuid, user_id, kind, text, created_at)"
-            " SELECT ?, id, 'warning', ?, ? FROM conversations_user WHERE username = ?",
+            "INSERT INTO accounts_accountnotice (uuid, user_id, kind, text, created_at)"
+            " SELECT ?, id, 'warning', ?, ? FROM accounts_user WHERE username = ?",
             (uuid.uuid4().hex, text, f"2026-01-0{number + 1} 00:00:00", username),
         )
 
@@ -41,7 +41,9 @@ def answered(page: Page, upstream: RunningUpstream, text: str = "The moon is che
     wait_for_end(page)
 
 
-def test_a_report_by_keyboard_alone(page: Page, site: Site, upstream: RunningUpstream) -> None:
+def test_an_answer_can_be_reported_by_keyboard_alone(
+    page: Page, site: Site, upstream: RunningUpstream
+) -> None:
     answered(page, upstream)
     page.locator(".status__report").focus()
     page.keyboard.press("Space")
@@ -64,18 +66,18 @@ def test_a_report_by_keyboard_alone(page: Page, site: Site, upstream: RunningUps
     expect(thanks).to_contain_text(re.compile(r"P-[A-Z2-9]{4}-[A-Z2-9]{4}"))
     expect(thanks).to_be_focused()
     [(category, comment)] = query(
-        site, "SELECT category, comment FROM conversations_report ORDER BY id DESC LIMIT 1"
+        site, "SELECT category, comment FROM review_report ORDER BY id DESC LIMIT 1"
     )
     assert (category, comment) == ("incorrect", COMMENT)
 
-    # The second time it is the same report.
+    # Reporting the answer again changes the same report.
     page.locator(".status__report").click()
-    expect(page.locator("form.report .notice")).to_contain_text("reported this answer already")
+    expect(page.locator("form.report .notice")).to_contain_text("already reported this answer")
     expect(page.locator("form.report textarea")).to_have_value(COMMENT)
     page.locator("form.report").get_by_label("Harmful or dangerous").check()
-    page.get_by_role("button", name="Send the report").click()
-    expect(thanks).to_contain_text("was changed")
-    page.get_by_role("link", name="See what comes of it").click()
+    page.get_by_role("button", name="Send report").click()
+    expect(thanks).to_contain_text("has been updated")
+    page.get_by_role("link", name="View your report").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("P-")
     expect(page.locator("main")).to_contain_text("Harmful or dangerous")
     assert violations(page) == []
@@ -87,16 +89,16 @@ def test_a_refused_report_keeps_what_was_typed(
     answered(page, upstream)
     page.locator(".status__report").click()
     page.locator("form.report").get_by_label("Something else").check()
-    page.get_by_role("button", name="Send the report").click()
+    page.get_by_role("button", name="Send report").click()
     field = page.locator("form.report textarea")
     expect(field).to_be_focused()
-    expect(page.locator("form.report .errorlist")).to_have_text("Say in a few words what is wrong.")
+    expect(page.locator("form.report .errorlist")).to_have_text("Describe the problem in a few words.")
     expect(page.get_by_label("Something else")).to_be_checked()
     assert violations(page) == []
     field.fill("The tone.")
-    page.get_by_role("button", name="Send the report").click()
+    page.get_by_role("button", name="Send report").click()
     expect(page.locator(".report--thanks")).to_be_visible()
-    # The browser notes each answer that is no success.
+    # The browser logs every response with an error status.
     assert all("422" in problem for problem in problems)
     problems.clear()
 
@@ -109,7 +111,7 @@ def open_form(page: Page, comment: str = "") -> None:
 
 
 def is_in_view(page: Page, selector: str) -> bool:
-    """Whether all of it is where the messages are shown."""
+    """Return whether the whole element is within the visible part of the messages."""
     return bool(
         page.evaluate(
             """(selector) => {
@@ -131,24 +133,24 @@ def fail(route: Route, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["error", "network"])
-def test_what_could_not_be_sent_is_kept(
+def test_a_report_that_could_not_be_sent_is_kept(
     page: Page, upstream: RunningUpstream, problems: list[str], how: str
 ) -> None:
     answered(page, upstream)
     open_form(page, COMMENT)
     page.route("**/report/*/", lambda route: fail(route, how))
-    page.get_by_role("button", name="Send the report").click()
-    expect(page.get_by_role("alert").filter(has_text="This did not work.")).to_be_visible()
+    page.get_by_role("button", name="Send report").click()
+    expect(page.get_by_role("alert").filter(has_text="Something went wrong.")).to_be_visible()
     expect(page.locator("form.report textarea")).to_have_value(COMMENT)
     expect(page.locator("#thread")).not_to_contain_text("Server error")
     page.unroute("**/report/*/")
-    page.get_by_role("button", name="Send the report").click()
+    page.get_by_role("button", name="Send report").click()
     expect(page.locator(".report--thanks")).to_be_visible()
     expect(page.locator(".went-wrong")).to_have_count(0)
     problems.clear()
 
 
-def test_the_log_in_does_not_come_into_the_thread(page: Page, upstream: RunningUpstream) -> None:
+def test_the_sign_in_page_is_not_inserted_into_the_thread(page: Page, upstream: RunningUpstream) -> None:
     answered(page, upstream)
     page.context.clear_cookies(name="sessionid")
     for button in ("Report a problem", "Good answer"):
@@ -157,7 +159,7 @@ def test_the_log_in_does_not_come_into_the_thread(page: Page, upstream: RunningU
         expect(page.locator("#thread [name=login]")).to_have_count(0)
 
 
-def test_the_text_is_counted_and_never_cut(
+def test_characters_are_counted_and_text_is_never_truncated(
     page: Page, upstream: RunningUpstream, problems: list[str]
 ) -> None:
     answered(page, upstream)
@@ -165,17 +167,17 @@ def test_the_text_is_counted_and_never_cut(
     counter = page.locator(".report__count")
     expect(counter).to_have_text("1,001 / 1,000")
     expect(page.locator("form.report textarea")).to_have_attribute("aria-invalid", "true")
-    page.get_by_role("button", name="Send the report").click()
+    page.get_by_role("button", name="Send report").click()
     expect(page.locator("form.report .errorlist")).to_contain_text("at most 1000 characters")
     expect(counter).to_have_text("1,001 / 1,000")
     page.locator("form.report textarea").fill("x" * 998 + "\n🌍")
     expect(counter).to_have_text("1,000 / 1,000")
-    page.get_by_role("button", name="Send the report").click()
+    page.get_by_role("button", name="Send report").click()
     expect(page.locator(".report--thanks")).to_be_visible()
     problems.clear()
 
 
-def test_escape_belongs_to_the_input_method_while_it_composes(page: Page, upstream: RunningUpstream) -> None:
+def test_escape_during_composition_does_not_close_the_form(page: Page, upstream: RunningUpstream) -> None:
     answered(page, upstream)
     open_form(page, COMMENT)
     press = """(field, isComposing) => {
@@ -187,7 +189,7 @@ def test_escape_belongs_to_the_input_method_while_it_composes(page: Page, upstre
     expect(page.locator("form.report")).to_have_count(0)
 
 
-def test_a_form_higher_than_the_screen_begins_at_its_beginning(page: Page, upstream: RunningUpstream) -> None:
+def test_a_form_taller_than_the_screen_opens_at_its_top(page: Page, upstream: RunningUpstream) -> None:
     page.set_viewport_size({"width": 360, "height": 560})
     answered(page, upstream)
     page.locator(".status__report").click()
@@ -196,8 +198,8 @@ def test_a_form_higher_than_the_screen_begins_at_its_beginning(page: Page, upstr
     expect(page.locator(".topbar")).to_be_in_viewport(ratio=1)
 
 
-def test_a_form_stays_where_it_is_while_an_answer_grows(page: Page, upstream: RunningUpstream) -> None:
-    # High enough for the form to fit: nothing scrolls when it opens.
+def test_an_open_form_stays_in_place_while_an_answer_grows(page: Page, upstream: RunningUpstream) -> None:
+    # The screen is tall enough for the form to open without scrolling.
     page.set_viewport_size({"width": 1280, "height": 1400})
     answered(page, upstream)
     upstream.answer_with("Begun. ", upstream.hold(), *["Another paragraph.\n\n"] * 90)
@@ -213,7 +215,7 @@ def test_a_form_stays_where_it_is_while_an_answer_grows(page: Page, upstream: Ru
     expect(page.locator("form.report textarea")).to_have_value("Not yet")
 
 
-def test_a_report_without_script(
+def test_an_answer_can_be_reported_without_javascript(
     new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
 ) -> None:
     page = new_context().new_page()
@@ -223,7 +225,7 @@ def test_a_report_without_script(
     plain.goto(page.url)
     plain.locator(".status__report").click()
     plain.get_by_label("Biased").check()
-    plain.get_by_role("button", name="Send the report").click()
+    plain.get_by_role("button", name="Send report").click()
     expect(plain.get_by_role("heading", level=1)).to_contain_text("Report P-")
 
 
@@ -236,9 +238,7 @@ def test_thumbs(page: Page, site: Site, upstream: RunningUpstream) -> None:
     expect(page.get_by_role("button", name="wrong", exact=True)).to_have_attribute("aria-pressed", "true")
     page.reload()
     expect(page.get_by_role("button", name="wrong", exact=True)).to_have_attribute("aria-pressed", "true")
-    assert query(site, "SELECT rating, reason FROM conversations_feedback ORDER BY id DESC LIMIT 1") == [
-        (-1, "wrong")
-    ]
+    assert query(site, "SELECT rating, reason FROM chat_feedback ORDER BY id DESC LIMIT 1") == [(-1, "wrong")]
     page.get_by_role("button", name="Bad answer").click()
     expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "false")
     expect(page.locator(".chip")).to_have_count(0)
@@ -248,21 +248,21 @@ def test_a_report_about_the_site(page: Page) -> None:
     page.locator(".user-button").click()
     page.get_by_role("link", name="Report a problem").click()
     page.get_by_label("What happened?").fill("The page is slow.")
-    page.get_by_role("button", name="Send the report").click()
+    page.get_by_role("button", name="Send report").click()
     expect(page.locator("main")).to_contain_text("The page is slow.")
     page.get_by_role("link", name="My reports").click()
     expect(page.locator(".reports__item")).to_have_count(1)
     assert violations(page) == []
 
 
-def test_a_chat_that_has_just_begun_is_the_page_of_a_report(page: Page, upstream: RunningUpstream) -> None:
+def test_a_report_from_a_new_chat_stores_its_page(page: Page, upstream: RunningUpstream) -> None:
     answered(page, upstream)
     page.locator(".user-button").click()
     page.get_by_role("link", name="Report a problem").click()
     expect(page.locator("[name=page]")).to_have_value(re.compile("^/c/"))
 
 
-def test_messages_of_staff_leave_room_and_go_one_by_one(
+def test_account_notices_leave_room_for_the_chat_and_are_acknowledged_one_by_one(
     new_context: Callable[..., BrowserContext], site: Site, upstream: RunningUpstream
 ) -> None:
     page = new_context(viewport={"width": 360, "height": 560}).new_page()
@@ -287,16 +287,16 @@ def test_messages_of_staff_leave_room_and_go_one_by_one(
     expect(page.locator(".account-notice")).to_have_count(0)
 
 
-def test_what_the_site_says_goes_when_it_was_read(page: Page, upstream: RunningUpstream) -> None:
+def test_a_flash_message_can_be_dismissed(page: Page, upstream: RunningUpstream) -> None:
     answered(page, upstream)
     open_form(page, COMMENT)
-    page.get_by_role("button", name="Send the report").click()
+    page.get_by_role("button", name="Send report").click()
     expect(page.locator(".report--thanks")).to_be_visible()
     page.get_by_role("button", name="Options for this conversation").click()
     page.locator("#delete button").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.locator(".flash")).to_contain_text("out of your list")
-    expect(page.locator("#announce")).to_contain_text("out of your list")
+    expect(page.locator(".flash")).to_contain_text("removed from your list")
+    expect(page.locator("#announce")).to_contain_text("removed from your list")
     assert violations(page) == []
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator(".flash")).to_have_count(0)
@@ -305,7 +305,7 @@ def test_what_the_site_says_goes_when_it_was_read(page: Page, upstream: RunningU
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
-def test_nothing_is_wider_than_the_screen(
+def test_the_report_form_fits_the_screen(
     new_context: Callable[..., BrowserContext],
     upstream: RunningUpstream,
     tmp_path: Path,

@@ -1,1 +1,1 @@
-"""Tests of the house: what CONTRIBUTING.md and the docs say about the project as a whole, kept true."""
+"""Tests that the project follows its own rules, as CONTRIBUTING.md and the docs state them."""

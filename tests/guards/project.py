@@ -1,4 +1,4 @@
-"""Where the project's files are."""
+"""Find the files of the project."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ PRODUCT = ("chatsite", "conversations", "templates", "static")
 
 
 def files(*folders: str, suffixes: set[str]) -> Iterator[Path]:
-    """Yield the files below these folders with one of these suffixes, without what others wrote or a tool made."""
+    """Yield the files in these folders with one of the suffixes, except vendored and generated files."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in suffixes and not {"vendor", "__pycache__"} & set(path.parts):
@@ -17,5 +17,5 @@ def files(*folders: str, suffixes: set[str]) -> Iterator[Path]:
 
 
 def name(path: Path) -> str:
-    """Return the path as it is written in the project, for messages."""
+    """Return the path relative to the project, for messages."""
     return path.relative_to(ROOT).as_posix()

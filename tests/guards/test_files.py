@@ -1,4 +1,4 @@
-"""The files of the project: their length, their imports, and copies of what others wrote."""
+"""The project's files: their length, their imports, and vendored copies."""
 
 import hashlib
 import re
@@ -25,25 +25,25 @@ def test_no_file_is_too_long() -> None:
     assert not {file: length for file, length in lengths.items() if length > LONGEST}
 
 
-def test_imports_keep_to_the_rooms() -> None:
+def test_imports_follow_the_contracts() -> None:
     command = Path(sys.executable).with_name("lint-imports")
     result = subprocess.run([command, "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("folder", VENDORED)
-def test_vendored_files_are_those_that_were_recorded(folder: str) -> None:
+def test_vendored_files_match_their_checksums(folder: str) -> None:
     readme = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     vendored = [path for path in (ROOT / folder).iterdir() if path.is_file() and path.name != "README.md"]
     assert vendored
     for path in vendored:
         recorded = [line for line in readme.splitlines() if line.startswith("|") and f"`{path.name}`" in line]
-        assert recorded, f"{name(path)} is not in the table of README.md beside it"
+        assert recorded, f"{name(path)} is missing from the table in the README.md of its folder"
         assert hashlib.sha256(path.read_bytes()).hexdigest() in recorded[0], f"{name(path)} was changed"
 
 
 @pytest.mark.parametrize("folder", VENDORED)
-def test_every_recorded_file_is_there(folder: str) -> None:
+def test_every_listed_vendored_file_exists(folder: str) -> None:
     readme = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     recorded = re.findall(r"^\| `([^`]+)`", readme, re.MULTILINE)
     assert recorded

@@ -1,4 +1,4 @@
-"""The locks: they match pyproject.toml, hold hashes and no address, and contain nothing known to be weak."""
+"""The locks match pyproject.toml, contain hashes but no addresses, and no versions known to be vulnerable."""
 
 import importlib.metadata
 import re
@@ -13,13 +13,13 @@ from packaging.version import Version
 from tests.guards.project import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-RECOMPILE = "compile the locks again (CONTRIBUTING.md says how)"
+RECOMPILE = "compile the locks again (see CONTRIBUTING.md)"
 LOCKS: dict[str, list[str]] = {"base": [], "run": ["embedded"], "dev": ["embedded", "dev"]}
 
 
 @dataclass(frozen=True)
 class Pin:
-    """One entry of a lock."""
+    """An entry in a lock."""
 
     requirement: Requirement
     hashes: frozenset[str]
@@ -64,7 +64,7 @@ def is_for_here(requirement: Requirement, extras: set[str]) -> bool:
 
 
 def needed_here(lock: str) -> set[str]:
-    """Return the names of all packages that pyproject.toml leads to in this environment, step by step."""
+    """Return the names of all direct and indirect requirements in this environment."""
     overrides = {
         canonicalize_name(requirement.name): requirement
         for requirement in map(Requirement, PYPROJECT["tool"]["uv"]["override-dependencies"])
@@ -87,22 +87,22 @@ def needed_here(lock: str) -> set[str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_satisfies_what_pyproject_asks_for(lock: str) -> None:
+def test_locks_satisfy_pyproject(lock: str) -> None:
     pins = read_lock(lock)
     for requirement in direct_requirements(lock):
         package = canonicalize_name(requirement.name)
         assert package in pins, f"{lock}.txt lacks {requirement}: {RECOMPILE}"
         assert requirement.specifier.contains(pins[package].version, prereleases=True), (
-            f"{lock}.txt has {pins[package].requirement}, but {requirement} is asked for: {RECOMPILE}"
+            f"{lock}.txt has {pins[package].requirement}, but {requirement} is required: {RECOMPILE}"
         )
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_holds_what_is_needed_and_nothing_else(lock: str) -> None:
+def test_locks_contain_only_what_is_needed(lock: str) -> None:
     locked = {package for package, pin in read_lock(lock).items() if pin.is_for_here}
     needed = needed_here(lock)
     assert locked == needed, (
-        f"{lock}.txt lacks {sorted(needed - locked)} and has too much: {sorted(locked - needed)}: {RECOMPILE}"
+        f"{lock}.txt lacks {sorted(needed - locked)} and should not have {sorted(locked - needed)}: {RECOMPILE}"
     )
 
 
@@ -112,7 +112,7 @@ def test_each_lock_contains_the_one_before(smaller: str, larger: str) -> None:
 
 
 @pytest.mark.parametrize("lock", [*LOCKS, "uv"])
-def test_every_entry_is_exact_and_hashed(lock: str) -> None:
+def test_every_entry_has_an_exact_version_and_hashes(lock: str) -> None:
     pins = read_lock(lock)
     assert pins
     for pin in pins.values():
@@ -121,19 +121,19 @@ def test_every_entry_is_exact_and_hashed(lock: str) -> None:
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", value) for value in pin.hashes), pin.requirement
 
 
-def test_no_registry_is_named() -> None:
+def test_no_index_address_is_given() -> None:
     texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "requirements").iterdir()}
     texts["pyproject.toml"] = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     options = re.compile(r"://|--(extra-)?index-url|--find-links|^-[if] |tool\.uv\.index", re.MULTILINE)
     named = {file: options.findall(text) for file, text in texts.items() if options.search(text)}
     assert not named
     assert not (ROOT / "uv.lock").exists(), (
-        "uv.lock names the registry's host; the locks are in requirements/"
+        "uv.lock contains the address of the index; the locks are in requirements/"
     )
 
 
 @pytest.mark.parametrize("floor", floors(), ids=str)
-def test_nothing_is_older_than_its_floor(floor: Requirement) -> None:
+def test_no_version_is_below_its_floor(floor: Requirement) -> None:
     package = canonicalize_name(floor.name)
     assert floor.specifier.contains(read_lock("dev")[package].version)
     assert floor.specifier.contains(importlib.metadata.version(package))

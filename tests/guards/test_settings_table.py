@@ -1,4 +1,4 @@
-"""README's table of settings says what chatsite/settings.py reads."""
+"""The settings table in README.md matches chatsite/settings.py."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>`[^`]*`|\(empty\)) \| 
 
 
 def settings_read() -> dict[str, object]:
-    """Return each variable that is read with env.…("NAME", default), and its default."""
+    """Return each variable read with env.…("NAME", default), and its default."""
     found: dict[str, object] = {}
     for node in ast.walk(ast.parse(SETTINGS.read_text(encoding="utf-8"))):
         match node:
@@ -18,7 +18,7 @@ def settings_read() -> dict[str, object]:
                 func=ast.Attribute(value=ast.Name(id="env")), args=[ast.Constant(str(setting)), *rest]
             ):
                 defaults = [*rest[:1], *(word.value for word in node.keywords if word.arg == "default")]
-                # A reading without a default stands beside one that has it, as for DATABASE_URL.
+                # A read without a default accompanies one with a default, as for DATABASE_URL.
                 if defaults:
                     assert setting not in found, f"{setting} is read twice"
                     found[setting] = ast.literal_eval(defaults[0])
@@ -40,20 +40,20 @@ def as_documented(default: object) -> str:
     return "(empty)" if default in ("", [], None) else str(default)
 
 
-def test_the_table_equals_the_settings() -> None:
+def test_the_table_matches_the_settings() -> None:
     read = {setting: as_documented(default) for setting, default in settings_read().items()}
     assert len(read) > 10
     assert settings_documented() == read
 
 
-def test_the_environment_is_read_in_one_place() -> None:
-    # The command that serves knows Django's own names for the first admin.
-    allowed = {"chatsite/settings.py", "conversations/management/commands/serve.py"}
+def test_only_the_settings_read_the_environment() -> None:
+    # The serve command reads Django's own variables for the first admin.
+    allowed = {"chatsite/settings.py", "conversations/server/management/commands/serve.py"}
     reads = re.compile(r"os\.(getenv|environ\.get|environ\[[^\]]*\](?!\s*=))")
     readers = {
         name(path)
         for path in files("chatsite", "conversations", suffixes={".py"})
         if reads.search(path.read_text(encoding="utf-8"))
     }
-    assert "conversations/management/commands/serve.py" in readers
+    assert "conversations/server/management/commands/serve.py" in readers
     assert readers <= allowed

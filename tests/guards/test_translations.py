@@ -1,4 +1,4 @@
-"""Every language that the settings offer is complete."""
+"""The translations of every offered language are complete."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def test_everything_is_translated(locale: str) -> None:
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_what_is_compiled_is_what_is_written(locale: str) -> None:
+def test_compiled_files_are_up_to_date(locale: str) -> None:
     compiled = {key(entry): texts(entry) for entry in polib.mofile(str(catalogue(locale, "mo")))}
     written = {key(entry): texts(entry) for entry in polib.pofile(str(catalogue(locale, "po")))}
     assert compiled == written, "run: python manage.py compilemessages"
@@ -51,12 +51,12 @@ def test_what_is_compiled_is_what_is_written(locale: str) -> None:
     not shutil.which("xgettext"),
     reason="gettext is not installed (on Debian and Ubuntu: apt install gettext)",
 )
-def test_no_text_is_missing_or_left_over(tmp_path: Path) -> None:
+def test_no_entry_is_missing_or_left_over(tmp_path: Path) -> None:
     for folder in ("chatsite", "conversations", "templates", "locale"):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.xz")
         )
-    # Without settings the command works on the folder it is in, and leaves the project's own files alone.
+    # Without settings, the command works in the current folder and doesn't touch the project's files.
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     languages = [f"--locale={locale}" for locale in LOCALES]
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Whoever is not signed in reaches the few pages that are meant for them, and nothing else."""
+"""People who aren't signed in reach only the few pages meant for them."""
 
 import re
 import uuid
@@ -38,7 +38,7 @@ EXAMPLES = {
     "int:pk": "1",
     "slug:provider_id": "oidc",
     "str:key": "nothing",
-    "app_label": "conversations",
+    "app_label": "review",
     "str:code": "ABCDEFGHJKMN",
     "path:content_type_id": "1",
     "id": "1",
@@ -52,17 +52,17 @@ EXAMPLES = {
 
 
 def example(route: str) -> str:
-    """Return an address that fits the route, which is written in Django's way or as a regular expression."""
+    """Return an address that matches the route, given in Django's syntax or as a regular expression."""
     route = (
         re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", route).replace("^", "").replace("$", "").replace("\\Z", "")
     )
     unknown = set(re.findall(r"<([\w:]+)>", route)) - set(EXAMPLES)
-    assert not unknown, f"{route}: give an example of {unknown}"
+    assert not unknown, f"{route}: add an example for {unknown}"
     return re.sub(r"<([\w:]+)>", lambda found: EXAMPLES[found[1]], route)
 
 
 def addresses(patterns: list[URLPattern | URLResolver], before: str = "/") -> Iterator[tuple[str, str]]:
-    """Yield the name and an example of every address."""
+    """Yield the name and an example address of every URL pattern."""
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
             yield from addresses(pattern.url_patterns, before + example(str(pattern.pattern)))
@@ -74,26 +74,26 @@ ADDRESSES = sorted(set(addresses(get_resolver().url_patterns)))
 CLOSED = [(name, address) for name, address in ADDRESSES if name not in OPEN]
 
 
-def test_the_walk_finds_the_pages() -> None:
+def test_all_url_patterns_are_found() -> None:
     names = {name for name, _address in ADDRESSES}
     assert names > OPEN
-    assert {"chat", "conversation", "send", "index", "conversations_message_changelist"} <= names
-    # Each example leads to the pattern it was made from, so that what is asked below is what is meant.
+    assert {"chat", "conversation", "send", "index", "chat_message_changelist"} <= names
+    # Each example resolves to its own pattern, so the tests below request the intended views.
     assert {get_resolver().resolve(address).url_name or "" for name, address in ADDRESSES} >= names - {""}
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize(("name", "address"), CLOSED)
-def test_everything_else_needs_a_login(
+def test_all_other_pages_require_sign_in(
     client: Client, db: None, name: str, address: str, method: str
 ) -> None:
     response = getattr(client, method)(address, follow=True)
     if response.redirect_chain:
-        # Django admin sends to its own login page first, and that one to the site's.
+        # Django admin redirects to its own sign-in page first, which redirects to the site's.
         assert response.redirect_chain[-1][0].split("?")[0] == reverse("account_login")
     else:
         assert response.status_code in {401, 403, 404}
 
 
-def test_an_address_that_is_not_there_shows_nothing(client: Client, db: None) -> None:
+def test_unknown_addresses_are_not_found(client: Client, db: None) -> None:
     assert client.get("/nothing/of/the/kind/").status_code == 404

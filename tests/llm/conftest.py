@@ -1,4 +1,4 @@
-"""A fake upstream without Django, and clients for it with limits that suit a test."""
+"""A fake upstream without Django, and clients for it with limits suited to tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from conversations.llm.client import ChatClient, ChatRequest, Delta, Event, Upstream, UpstreamError
+from conversations.llm.chat import ChatClient, ChatMessage, ChatRequest, Delta, Event
+from conversations.llm.errors import UpstreamError
+from conversations.llm.upstream import Upstream
 from tests.fakes import RunningUpstream, running_upstream
 
 KEY = "sk-a-very-secret-key"
@@ -25,7 +27,7 @@ def upstream() -> Iterator[RunningUpstream]:
 
 @pytest.fixture(params=["aiohttp", "httpx"])
 def transport(request: pytest.FixtureRequest) -> httpx.AsyncBaseTransport | None:
-    """Every transport has exceptions of its own; the rules must hold for both that are likely."""
+    """The transports have different exceptions. The rules must hold for both that are likely to be used."""
     if request.param == "aiohttp":
         return None
     return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None))
@@ -33,7 +35,7 @@ def transport(request: pytest.FixtureRequest) -> httpx.AsyncBaseTransport | None
 
 @pytest.fixture
 async def make_client(upstream: RunningUpstream) -> AsyncIterator[ClientFactory]:
-    """Return clients of the fake upstream that wait next to nothing between retries, and close them."""
+    """Return a function that creates clients of the fake upstream with almost no wait between retries. Closes them."""
     clients: list[ChatClient] = []
 
     def make(
@@ -69,16 +71,16 @@ async def raw_server() -> AsyncIterator[RawServer]:
 
 
 def ask(prompt: str = PROMPT, *, model: str = "fake", **options: Any) -> ChatRequest:
-    messages = [{"role": "user", "content": prompt}]
+    messages = [ChatMessage.of_text("user", prompt)]
     return ChatRequest(model=model, messages=messages, **{"max_tokens": 1000, **options})
 
 
 async def collect(client: ChatClient, request: ChatRequest) -> tuple[list[Event], UpstreamError | None]:
-    """Return all events of an answer and the error that ended it, if one did."""
+    """Return all events of an answer, and the error that ended it, if any."""
     events: list[Event] = []
     try:
         async for event in client.stream_chat(request):
-            # A comprehension would lose what came before an error.
+            # A comprehension would lose the events before an error.
             events.append(event)  # noqa: PERF401
     except UpstreamError as error:
         return events, error

@@ -1,4 +1,4 @@
-"""The circuit breaker, with a clock that the test sets."""
+"""Tests for the circuit breaker, with a simulated clock."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def run(breaker: CircuitBreaker, *outcomes: bool | None) -> None:
         breaker.settle(probe=breaker.acquire(), healthy=healthy)
 
 
-def test_opens_when_half_of_five_fail_and_says_for_how_long(breaker: CircuitBreaker, clock: Clock):
+def test_it_opens_when_half_of_five_fail_and_reports_for_how_long(breaker: CircuitBreaker, clock: Clock):
     run(breaker, False, True, False, True)
     assert not breaker.is_open
     run(breaker, False)
@@ -38,29 +38,29 @@ def test_opens_when_half_of_five_fail_and_says_for_how_long(breaker: CircuitBrea
     assert caught.value.retry_after == 6
 
 
-def test_stays_closed_below_five_requests(breaker: CircuitBreaker):
+def test_it_stays_closed_below_five_requests(breaker: CircuitBreaker):
     run(breaker, False, False, False, False)
     assert not breaker.is_open
 
 
-def test_stays_closed_while_most_go_well(breaker: CircuitBreaker):
+def test_it_stays_closed_while_most_succeed(breaker: CircuitBreaker):
     run(breaker, True, True, True, False, False, True, False, True)
     assert not breaker.is_open
 
 
-def test_forgets_what_is_older_than_the_window(breaker: CircuitBreaker, clock: Clock):
+def test_it_forgets_requests_older_than_the_window(breaker: CircuitBreaker, clock: Clock):
     run(breaker, False, False, False, False)
     clock.now += 31
     run(breaker, False)
     assert not breaker.is_open
 
 
-def test_does_not_count_what_was_given_up(breaker: CircuitBreaker):
+def test_it_ignores_abandoned_requests(breaker: CircuitBreaker):
     run(breaker, False, False, False, False, None, None)
     assert not breaker.is_open
 
 
-def test_lets_one_probe_through_which_closes_it(breaker: CircuitBreaker, clock: Clock):
+def test_it_allows_one_probe_whose_success_closes_it(breaker: CircuitBreaker, clock: Clock):
     run(breaker, *[False] * 5)
     clock.now += 10
     assert not breaker.is_open
@@ -83,14 +83,14 @@ def test_a_failed_probe_opens_it_again(breaker: CircuitBreaker, clock: Clock):
     assert not breaker.is_open
 
 
-def test_a_probe_that_was_given_up_lets_the_next_one_through(breaker: CircuitBreaker, clock: Clock):
+def test_an_abandoned_probe_allows_another_one(breaker: CircuitBreaker, clock: Clock):
     run(breaker, *[False] * 5)
     clock.now += 10
     run(breaker, None)
     assert breaker.acquire()
 
 
-def test_requests_from_before_do_not_settle_the_probe(breaker: CircuitBreaker, clock: Clock):
+def test_earlier_requests_do_not_settle_the_probe(breaker: CircuitBreaker, clock: Clock):
     early = breaker.acquire()
     run(breaker, *[False] * 5)
     clock.now += 10
@@ -99,7 +99,7 @@ def test_requests_from_before_do_not_settle_the_probe(breaker: CircuitBreaker, c
     assert breaker.is_open
 
 
-def test_requests_from_before_do_not_prolong_the_wait(breaker: CircuitBreaker, clock: Clock):
+def test_earlier_requests_do_not_prolong_the_wait(breaker: CircuitBreaker, clock: Clock):
     early = breaker.acquire()
     run(breaker, *[False] * 5)
     clock.now += 8

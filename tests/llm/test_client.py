@@ -1,4 +1,4 @@
-"""The client against the fake upstream: what it sends, what it yields, and how it lets go."""
+"""Tests for the client with the fake upstream: what it sends, what it yields, and how it closes connections."""
 
 import asyncio
 import contextlib
@@ -8,20 +8,14 @@ import httpx
 import pytest
 from httpx_aiohttp import AiohttpTransport
 
-from conversations.llm.client import (
-    ChatRequest,
-    Delta,
-    Finish,
-    Upstream,
-    UpstreamError,
-    UpstreamErrorCode,
-    Usage,
-)
+from conversations.llm.chat import ChatMessage, ChatRequest, Delta, Finish, TextPart, Usage
+from conversations.llm.errors import UpstreamError, UpstreamErrorCode
+from conversations.llm.upstream import Upstream
 from tests.fakes import Page, RunningUpstream
 from tests.llm.conftest import KEY, PROMPT, ClientFactory, ask, collect, text_of
 
 
-async def test_an_answer_as_it_should_be(
+async def test_a_normal_answer(
     upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
 ):
     upstream.answer_with("Hel", "lo 你好")
@@ -33,11 +27,15 @@ async def test_an_answer_as_it_should_be(
     assert len(events) == 4
 
 
-async def test_sends_what_the_api_asks_for(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_requests_follow_the_api(upstream: RunningUpstream, make_client: ClientFactory):
     client = make_client(base_url=upstream.base_url + "/", organization="org-1", project="proj-2")
     request = ChatRequest(
         model="gpt",
-        messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": PROMPT}],
+        messages=[
+            ChatMessage.of_text("system", "Be brief."),
+            ChatMessage.of_text("user", PROMPT),
+            ChatMessage("user", [TextPart("One."), TextPart("Two.")]),
+        ],
         max_tokens=77,
         max_tokens_parameter="max_completion_tokens",
         parameters={"temperature": 0.5, "model": "other", "stream": False},
@@ -50,6 +48,7 @@ async def test_sends_what_the_api_asks_for(upstream: RunningUpstream, make_clien
         "messages": [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": PROMPT},
+            {"role": "user", "content": [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]},
         ],
         "max_completion_tokens": 77,
         "temperature": 0.5,
@@ -63,7 +62,7 @@ async def test_sends_what_the_api_asks_for(upstream: RunningUpstream, make_clien
     assert sent.headers["accept-encoding"] == "identity"
 
 
-async def test_sends_no_header_without_a_value(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_headers_without_a_value_are_not_sent(upstream: RunningUpstream, make_client: ClientFactory):
     await collect(make_client(api_key=""), ask())
     assert not upstream.requests[0].headers.keys() & {
         "authorization",
@@ -100,25 +99,25 @@ async def test_cookies_of_an_upstream_are_not_kept(upstream: RunningUpstream, ma
         "http://example.org:port/v1",
     ],
 )
-def test_an_address_that_cannot_be_right_is_refused(base_url: str):
+def test_invalid_addresses_are_refused(base_url: str):
     with pytest.raises(ValueError, match="address") as caught:
         Upstream(base_url=base_url)
     assert "pass@" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["sk secret", "sk-secret\n", "sk-sécret", "sk-\0"])
-def test_a_key_that_cannot_be_right_is_refused_and_not_shown(key: str):
+def test_invalid_keys_are_refused_and_not_shown(key: str):
     with pytest.raises(ValueError, match="printable") as caught:
         Upstream(base_url="https://example.org/v1", api_key=key)
     assert key not in str(caught.value)
 
 
-def test_the_key_and_the_messages_are_not_in_what_is_printed():
+def test_repr_shows_neither_the_key_nor_the_messages():
     assert KEY not in repr(Upstream(base_url="https://example.org/v1", api_key=KEY))
     assert PROMPT not in repr(ask())
 
 
-async def test_text_is_yielded_while_the_answer_is_being_made(
+async def test_text_is_yielded_while_the_answer_is_generated(
     upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
 ):
     gate = upstream.hold()
@@ -149,7 +148,7 @@ async def test_cancelling_the_reader_closes_the_connection(
     assert request.deltas_sent == 1
 
 
-async def test_cancelling_before_the_answer_begins_closes_the_connection(
+async def test_cancelling_before_the_answer_starts_closes_the_connection(
     upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
 ):
     upstream.respond_with("silence")
@@ -171,7 +170,7 @@ async def test_a_reader_that_stops_closes_the_connection(
     await asyncio.to_thread(upstream.wait_for_disconnect)
 
 
-async def test_even_a_reader_that_forgets_to_close_does(
+async def test_the_connection_closes_even_if_the_reader_does_not_close_the_stream(
     upstream: RunningUpstream, make_client: ClientFactory
 ):
     upstream.answer_with("first", upstream.hold(), "never")
@@ -181,9 +180,7 @@ async def test_even_a_reader_that_forgets_to_close_does(
     await asyncio.to_thread(upstream.wait_for_disconnect)
 
 
-async def test_closing_the_client_ends_what_is_being_read(
-    upstream: RunningUpstream, make_client: ClientFactory
-):
+async def test_closing_the_client_ends_running_answers(upstream: RunningUpstream, make_client: ClientFactory):
     upstream.answer_with("first", upstream.hold(), "never")
     client = make_client()
     events = client.stream_chat(ask())
@@ -194,7 +191,7 @@ async def test_closing_the_client_ends_what_is_being_read(
     assert caught.value.code is UpstreamErrorCode.INTERRUPTED
 
 
-async def test_many_answers_at_a_time(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_many_concurrent_answers(upstream: RunningUpstream, make_client: ClientFactory):
     gate = upstream.hold()
     client = make_client()
     for _ in range(150):
@@ -206,7 +203,7 @@ async def test_many_answers_at_a_time(upstream: RunningUpstream, make_client: Cl
 
 
 @pytest.mark.parametrize("keeping", [AiohttpTransport, httpx.AsyncHTTPTransport])
-async def test_stale_connections_are_neither_an_error_nor_a_sign_of_illness(
+async def test_stale_connections_are_not_errors_and_do_not_count_for_the_breaker(
     upstream: RunningUpstream, make_client: ClientFactory, keeping: type[httpx.AsyncBaseTransport]
 ):
     upstream.drops_reused = True
@@ -219,7 +216,9 @@ async def test_stale_connections_are_neither_an_error_nor_a_sign_of_illness(
     assert len(upstream.requests) == 8
 
 
-async def test_connections_without_tls_are_not_kept(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_connections_without_tls_are_not_kept_alive(
+    upstream: RunningUpstream, make_client: ClientFactory
+):
     upstream.drops_reused = True
     client = make_client()
     for _ in range(3):
@@ -228,16 +227,14 @@ async def test_connections_without_tls_are_not_kept(upstream: RunningUpstream, m
     assert len(upstream.requests) == 3
 
 
-async def test_an_answer_in_one_piece_is_an_answer(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_an_unstreamed_answer_is_accepted(upstream: RunningUpstream, make_client: ClientFactory):
     upstream.respond_with("json")
     events, error = await collect(make_client(), ask())
     assert error is None
     assert events == [Delta("The whole answer at once."), Finish("stop"), Usage(7, 6)]
 
 
-async def test_line_separators_of_unicode_stay_in_the_text(
-    upstream: RunningUpstream, make_client: ClientFactory
-):
+async def test_unicode_line_separators_are_kept(upstream: RunningUpstream, make_client: ClientFactory):
     upstream.respond_with("u2028")
     events, _ = await collect(make_client(), ask())
     assert text_of(events) == "One line\u2028and\u0085another."
@@ -251,7 +248,7 @@ async def test_half_characters_are_joined_and_nul_is_dropped(
     assert text_of(events) == "A smile: 😀 and a NUL: ."
 
 
-async def test_the_reason_is_told(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_the_finish_reason_is_reported(upstream: RunningUpstream, make_client: ClientFactory):
     client = make_client()
     for fault, reason in [("length", "length"), ("content-filter", "content_filter"), ("no-usage", "stop")]:
         upstream.respond_with(fault)

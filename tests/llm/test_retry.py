@@ -1,4 +1,4 @@
-"""When and after how long a request is made again."""
+"""Tests for when a request is retried, and after what wait."""
 
 import time
 from email.utils import formatdate
@@ -47,12 +47,12 @@ CODES = UpstreamErrorCode
 @pytest.mark.parametrize(
     "code", [CODES.UNREACHABLE, CODES.RATE_LIMITED, CODES.SERVER_ERROR, CODES.INTERRUPTED]
 )
-def test_what_may_pass_is_tried_again_twice(code: UpstreamErrorCode):
+def test_temporary_errors_are_retried_twice(code: UpstreamErrorCode):
     decide = policy()
     assert [decide(UpstreamError(code)) for _ in range(3)] == [True, True, False]
 
 
-def test_408_is_tried_again_though_a_timeout_of_ours_is_not():
+def test_408_is_retried_but_our_own_timeout_is_not():
     assert policy()(UpstreamError(CODES.TIMEOUT, status=408)) is True
     assert policy()(UpstreamError(CODES.TIMEOUT)) is False
 
@@ -61,33 +61,33 @@ def test_408_is_tried_again_though_a_timeout_of_ours_is_not():
     "code",
     sorted(set(CODES) - {CODES.UNREACHABLE, CODES.RATE_LIMITED, CODES.SERVER_ERROR, CODES.INTERRUPTED}),
 )
-def test_what_the_request_causes_or_waiting_does_not_mend_is_not_tried_again(code: UpstreamErrorCode):
+def test_permanent_errors_are_not_retried(code: UpstreamErrorCode):
     assert policy()(UpstreamError(code)) is False
 
 
-def test_a_bug_of_ours_is_not_tried_again():
+def test_programming_errors_are_not_retried():
     assert policy()(ValueError()) is False
 
 
-def test_the_wait_that_is_asked_for_is_kept_and_a_little_spread():
+def test_the_requested_wait_is_respected_with_jitter():
     waits = [policy()(UpstreamError(CODES.RATE_LIMITED, status=429, retry_after=3)) for _ in range(20)]
     assert all(3 <= wait <= 3.5 for wait in waits)
     assert len(set(waits)) > 1
 
 
-def test_a_wait_that_is_too_long_is_not_begun():
+def test_there_is_no_retry_if_the_requested_wait_is_too_long():
     assert policy()(UpstreamError(CODES.RATE_LIMITED, retry_after=20)) is not False
     assert policy()(UpstreamError(CODES.RATE_LIMITED, retry_after=20.5)) is False
 
 
-def test_a_dropped_connection_is_tried_at_once_and_once_even_without_retries():
+def test_a_dropped_connection_is_retried_once_and_at_once_even_without_retries():
     decide = policy(max_retries=0)
     assert [decide(ConnectionDropped()), decide(ConnectionDropped())] == [0.0, False]
     decide = policy(max_retries=2)
     assert [decide(ConnectionDropped()) for _ in range(3)] == [0.0, True, False]
 
 
-def test_nothing_is_tried_again_where_the_circuit_would_refuse_it():
+def test_there_is_no_retry_while_the_circuit_is_open():
     breaker = CircuitBreaker(minimum=1)
     breaker.settle(probe=breaker.acquire(), healthy=False)
     assert policy(breaker)(UpstreamError(CODES.SERVER_ERROR)) is False

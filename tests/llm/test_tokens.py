@@ -1,4 +1,4 @@
-"""Counting is right, bounded for any text, and never opens a socket."""
+"""Tests that token counts are correct, take limited time for any text, and never open a socket."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversations.llm import tokens
+from conversations.llm.chat import ChatMessage
 from conversations.llm.tokens import TokenCount, count, count_messages, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ prose = st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=8).map("\n".jo
 
 @pytest.fixture(scope="module", autouse=True)
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A process in which the vocabularies are in place, whatever ran before."""
+    """A process with the vocabularies installed, whichever tests ran before."""
     folder = tmp_path_factory.mktemp("vocabularies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokens, "_state", tokens._State())
@@ -51,7 +52,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def estimate(text: str) -> TokenCount:
-    """What `count` says in a process without vocabularies."""
+    """Return the result of `count` in a process without vocabularies."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokens, "_state", tokens._State())
         return count(text, model="gpt-4o")
@@ -76,8 +77,10 @@ def whole(text: str, *, encoding: str = "o200k_base") -> int:
         ("", TokenCount(8, exact=False)),
     ],
 )
-def test_a_model_is_counted_with_its_vocabulary_or_labelled(model: str, expected: TokenCount) -> None:
-    # OpenAI's cookbook states the figures for this text: 8 tokens in o200k_base, 9 in cl100k_base.
+def test_counts_use_the_models_vocabulary_or_are_marked_as_estimates(
+    model: str, expected: TokenCount
+) -> None:
+    # OpenAI's cookbook states these counts for the text: 8 tokens in o200k_base, 9 in cl100k_base.
     assert count("お誕生日おめでとう", model=model) == expected
 
 
@@ -99,19 +102,16 @@ def test_no_text_is_refused(model: str, text: str, least: int) -> None:
     assert estimate(text).tokens >= 1 or not text
 
 
-def test_messages_cost_what_openais_rule_says() -> None:
-    messages = [
-        {"role": "system", "content": "hello world"},
-        {"role": "user", "name": "anna", "content": "hello"},
-    ]
-    # 3 for the reply; 3 + 1 + 2 for the first message; 3 + 1 + 1 for the second, and 1 + 1 for its name.
-    assert count_messages(messages, model="gpt-4") == TokenCount(3 + 6 + 5 + 2, exact=True)
+def test_message_counts_follow_openais_rule() -> None:
+    messages = [ChatMessage.of_text("system", "hello world"), ChatMessage.of_text("user", "hello")]
+    # 3 for the reply; 3 + 1 + 2 for the first message; 3 + 1 + 1 for the second.
+    assert count_messages(messages, model="gpt-4") == TokenCount(3 + 6 + 5, exact=True)
     assert count_messages([], model="gpt-4o") == TokenCount(3, exact=True)
 
 
 @pytest.mark.parametrize("model", ["gpt-5", "o3", "gpt-oss-20b", "smollm2"])
-def test_messages_are_an_estimate_where_the_rule_was_never_checked(model: str) -> None:
-    assert not count_messages([{"role": "user", "content": "hello"}], model=model).exact
+def test_message_counts_are_estimates_for_models_the_rule_was_not_tested_on(model: str) -> None:
+    assert not count_messages([ChatMessage.of_text("user", "hello")], model=model).exact
 
 
 # --- Long texts ---------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_messages_are_an_estimate_where_the_rule_was_never_checked(model: str) -
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4"])
 @pytest.mark.parametrize("character", [" ", "\t", "\u2028", "a", "漢", "😀"])
 def test_a_million_times_one_character_is_counted(model: str, character: str) -> None:
-    # tiktoken alone panics on so many spaces, so the figure for a shorter run is scaled up.
+    # tiktoken itself panics on so many spaces, so scale up the count of a shorter run.
     encoding = "o200k_base" if model == "gpt-4o" else "cl100k_base"
     expected = whole(character * 8_192, encoding=encoding) * 1_100_000 / 8_192
     assert count(character * 1_100_000, model=model).tokens == pytest.approx(expected, rel=0.01)
@@ -129,7 +129,7 @@ def test_a_million_times_one_character_is_counted(model: str, character: str) ->
 @given(words=st.lists(st.sampled_from((*" \n\r\t.,'7Aé漢🎉", *SENTENCES)), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
 @pytest.mark.parametrize(("model", "encoding"), [("gpt-4o", "o200k_base"), ("gpt-4", "cl100k_base")])
-def test_a_cut_changes_the_count_only_where_it_says_so(model: str, encoding: str, words: list[str]) -> None:
+def test_only_cuts_marked_as_inexact_change_the_count(model: str, encoding: str, words: list[str]) -> None:
     text = "".join(words)
     text *= 20_000 // len(text) + 1
     counted = count(text, model=model)
@@ -141,7 +141,7 @@ def test_a_cut_changes_the_count_only_where_it_says_so(model: str, encoding: str
 
 @given(text=st.text(min_size=1, max_size=50), repeat=st.integers(min_value=1, max_value=1_000))
 @settings(max_examples=100, deadline=None)
-def test_pieces_are_bounded_and_lose_nothing(text: str, repeat: int) -> None:
+def test_pieces_have_a_limited_length_and_lose_nothing(text: str, repeat: int) -> None:
     pieces = [piece for piece, _ in tokens._pieces(text * repeat)]
     assert "".join(pieces) == text * repeat
     assert max(map(len, pieces)) <= tokens._PIECE_CHARACTERS
@@ -166,7 +166,7 @@ def test_the_estimate_never_undercounts_prose(text: str) -> None:
 
 @given(text=st.text(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_the_estimate_is_never_less_than_a_third_of_the_truth(text: str) -> None:
+def test_the_estimate_is_at_least_a_third_of_the_real_count(text: str) -> None:
     assert count(text, model="gpt-4o").tokens <= 3 * estimate(text).tokens
 
 
@@ -178,7 +178,7 @@ from pathlib import Path
 
 def refuse(event, arguments):
     if event.startswith("socket."):
-        raise RuntimeError(f"a socket was used: {event}")
+        raise RuntimeError(f"A socket was used: {event}")
 
 from conversations.llm import tokens
 sys.addaudithook(refuse)
@@ -193,7 +193,7 @@ print(json.dumps([prepared, [[c.tokens, c.exact] for c in (before, *after)]]))
 
 
 def start(folder: Path, *damage: str) -> "subprocess.Popen[str]":
-    """In a new process, in which a socket is an error: prepare, spoil the files of `damage`, count."""
+    """In a new process where opening a socket is an error: prepare, damage the files named in `damage`, then count."""
     environment = {name: value for name, value in os.environ.items() if name != "TIKTOKEN_CACHE_DIR"}
     return subprocess.Popen(
         [sys.executable, "-c", PREPARE_AND_COUNT, str(folder), *damage],
@@ -211,12 +211,12 @@ def result(process: "subprocess.Popen[str]") -> object:
     return json.loads(out)
 
 
-def test_a_folder_that_cannot_be_filled_leads_to_estimates_and_not_to_a_download(tmp_path: Path) -> None:
+def test_an_unwritable_folder_leads_to_estimates_instead_of_a_download(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert result(start(tmp_path / "file" / "cache")) == [False, [[4, False]] * 5]
 
 
-def test_vocabularies_damaged_after_prepare_are_restored_and_not_downloaded(tmp_path: Path) -> None:
+def test_vocabularies_damaged_after_prepare_are_restored_without_a_download(tmp_path: Path) -> None:
     counts = [[4, False], [2, True], [2, True], [2, False], [2, False]]
     assert result(start(tmp_path, O200K_FILE, CL100K_FILE)) == [True, counts]
 
@@ -238,7 +238,9 @@ def test_preparing_again_keeps_good_files_and_replaces_damaged_ones(prepared: Pa
     assert os.environ["TIKTOKEN_CACHE_DIR"] == str(prepared)
 
 
-def test_threads_may_be_the_first_to_count(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_count_may_come_from_several_threads(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tokens, "_state", tokens._State())
     assert prepare(prepared)
     with ThreadPoolExecutor(8) as pool:
@@ -246,7 +248,7 @@ def test_threads_may_be_the_first_to_count(prepared: Path, monkeypatch: pytest.M
     assert counts == [TokenCount(2, exact=True)] * 64
 
 
-def test_the_notice_states_the_hashes_of_what_is_shipped() -> None:
+def test_the_notice_states_the_hashes_of_the_included_files() -> None:
     folder = Path(tokens.__file__).parent / "vocabulary"
     notice = (folder / "README.md").read_text()
     files = sorted(folder.glob("*.xz"))

@@ -1,4 +1,4 @@
-"""The whole way with the real model that runs on this machine: structure, not content."""
+"""A complete chat with the real demo model. Checks the structure of the answer, not its content."""
 
 import re
 import sqlite3
@@ -32,7 +32,7 @@ def test_a_chat_with_the_demo_model(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "data" / "chat.sqlite3")) as database:
         [(status, reason, read, written, is_estimated, text)] = database.execute(
             "SELECT g.status, g.finish_reason, g.prompt_tokens, g.completion_tokens, g.usage_is_estimated, m.text "
-            "FROM conversations_generation g JOIN conversations_message m ON m.id = g.message_id"
+            "FROM chat_generation g JOIN chat_message m ON m.id = g.message_id"
         ).fetchall()
     assert status == "complete"
     assert reason in {"stop", "length"}

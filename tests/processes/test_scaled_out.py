@@ -1,4 +1,4 @@
-"""Scaled out: two web processes and two workers over PostgreSQL and Redis, and what is left when parts of it go away."""
+"""Tests of two web processes and two workers on PostgreSQL and Redis, also while parts of them fail."""
 
 import re
 import signal
@@ -18,14 +18,14 @@ import pytest
 import redis
 from websockets.exceptions import ConnectionClosed
 
-from tests.fakes import Gate, RunningUpstream, running_upstream
+from tests.fakes import Gate, RunningUpstream, Thought, running_upstream
 from tests.site import Process, Site, Socket, Visitor, wait_until
 
 COMPLETE = "The answer is complete"
 
 
 class Cluster:
-    """The site in four processes, and what it stands on."""
+    """The site in four processes, with the services it uses."""
 
     def __init__(
         self, data_dir: Path, *, upstream: RunningUpstream, postgres_url: str, redis_url: str
@@ -43,14 +43,14 @@ class Cluster:
             "CHAT_SENDS_PER_MINUTE": "1000",
         }
         self.a, self.b = Site(data_dir, **settings), Site(data_dir, **settings)
-        # The first one migrates the database.
+        # The first process runs the migrations.
         self.a.start()
         self.b.start()
         self.workers: list[Process] = []
         self.start_workers()
 
     def start_workers(self) -> None:
-        """Have two workers, whatever became of those that there were."""
+        """Run exactly two workers, replacing any that have ended."""
         self.workers = [worker for worker in self.workers if worker.popen.poll() is None]
         while len(self.workers) < 2:
             self.workers.append(Process("generate", env=self.a.settings))
@@ -67,9 +67,9 @@ class Cluster:
         return self.database.execute(statement, values).fetchall()
 
     def answer(self, message: str) -> tuple[str, str]:
-        """Return status of the newest generation of a message, and the message's text."""
+        """Return the status of a message's latest generation, and the message's text."""
         [*_, (status, text)] = self.query(
-            "SELECT g.status, m.text FROM conversations_generation g JOIN conversations_message m "
+            "SELECT g.status, m.text FROM chat_generation g JOIN chat_message m "
             "ON m.id = g.message_id WHERE m.uuid = %s ORDER BY g.id",
             message,
         )
@@ -77,8 +77,8 @@ class Cluster:
 
     def journal(self, message: str) -> str:
         rows = self.query(
-            "SELECT c.text FROM conversations_generationchunk c JOIN conversations_generation g "
-            "ON g.id = c.generation_id JOIN conversations_message m ON m.id = g.message_id "
+            "SELECT c.text FROM chat_generationchunk c JOIN chat_generation g "
+            "ON g.id = c.generation_id JOIN chat_message m ON m.id = g.message_id "
             "WHERE m.uuid = %s ORDER BY c.offset",
             message,
         )
@@ -87,23 +87,23 @@ class Cluster:
     def writer_of(self, message: str) -> Process:
         """Return the worker that writes this message."""
         [(owner,)] = self.query(
-            "SELECT g.owner FROM conversations_generation g JOIN conversations_message m "
+            "SELECT g.owner FROM chat_generation g JOIN chat_message m "
             "ON m.id = g.message_id WHERE m.uuid = %s AND g.status = 'running'",
             message,
         )
         return next(w for w in self.workers if w.popen.pid == int(owner.split(":")[1]))
 
     def redis_connections(self) -> list[dict[str, str]]:
-        """Return the site's own connections to Redis, and no others."""
+        """Return only the site's own connections to Redis."""
         return [client for client in self.redis.client_list() if client["name"] == self.client_name]
 
     def listening(self) -> int:
-        """Return how many processes hear the news of the others."""
+        """Return how many processes receive the updates of the others."""
         return sum(client["sub"] != "0" for client in self.redis_connections())
 
 
 class Viewer:
-    """A page that shows one conversation: applies the frames as a browser would, and connects again when it is cut off."""
+    """A page showing one conversation. Applies frames like a browser, and reconnects after it is cut off."""
 
     def __init__(self, visitor: Visitor, address: str, stack: ExitStack) -> None:
         self.visitor = visitor
@@ -111,7 +111,7 @@ class Viewer:
         self.stack = stack
         self.conversation = ""
         self.cursor: dict[str, str] = {}
-        self.done = self.open = self.said = ""
+        self.done = self.open = self.said = self.reasoning = ""
         self.grown = 0
         self.socket: Socket
         self.connect()
@@ -128,12 +128,12 @@ class Viewer:
 
     @property
     def message(self) -> str:
-        """The public id of the answer."""
+        """The public ID of the answer."""
         return self.cursor["message"]
 
     @property
     def words(self) -> list[str]:
-        """What of the answer is in view."""
+        """The words of the answer that are shown."""
         return re.findall(r"w\d+", self.done + self.open)
 
     def until(self, is_so: Any, *, seconds: float = 60) -> None:
@@ -166,6 +166,11 @@ class Viewer:
             self.said = unescape(html)
         elif target == "#thread" or target.startswith("#m-"):
             self.done, _, self.open = _answer_in(html).partition('class="prose open"')
+            self.reasoning = unescape(
+                "".join(re.findall(r'class="reasoning__text".*?>(.*?)</div>', html, re.S))
+            )
+        elif target.endswith(">.reasoning__text"):
+            self.reasoning = ("" if swap == "innerHTML" else self.reasoning) + unescape(html)
         elif target.startswith(".done"):
             self.done = html if swap == "innerHTML" else self.done + html
         elif target == ".open":
@@ -177,7 +182,7 @@ class Viewer:
 
 
 def _answer_in(html: str) -> str:
-    """Return what is shown of the last answer: without the question above it and the buttons below it."""
+    """Return the text shown of the last answer, without the question above it and the buttons below it."""
     return html.rpartition('class="prose done"')[2].partition('class="status"')[0]
 
 
@@ -212,14 +217,14 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def gate(cluster: Cluster) -> Iterator[Gate]:
-    """Where the answer of a test waits; whatever is left waiting goes on at the end."""
+    """Holds back the test's answer. Anything still held back is released at the end."""
     held = cluster.upstream.hold()
     yield held
     held.release()
 
 
 def deltas(start: int, end: int) -> list[str]:
-    """Return words that are told apart by number, in paragraphs of twenty."""
+    """Return numbered words in paragraphs of twenty."""
     return [f"w{number}" + ("\n\n" if number % 20 == 19 else " ") for number in range(start, end)]
 
 
@@ -231,7 +236,7 @@ def words(end: int) -> list[str]:
 def both_watching(
     cluster: Cluster, alice: Visitor, stack: ExitStack, *steps: Any, rate: float = 0
 ) -> Iterator[tuple[Viewer, Viewer]]:
-    """Have Alice ask through one web process and watch through both."""
+    """Make Alice ask through one web process and watch through both."""
     cluster.upstream.answer_with(*steps, rate=rate)
     asking = Viewer(alice, cluster.a.address, stack)
     asking.socket.say("Count")
@@ -243,7 +248,7 @@ def both_watching(
 
 
 def assert_whole(cluster: Cluster, *viewers: Viewer, status: str, count: int) -> None:
-    """Check that the database, every page that watched, and pages loaded now at either place have the same words."""
+    """Check that the database, all watching pages, and pages newly loaded from either process show the same words."""
     viewer = viewers[-1]
     found, text = cluster.answer(viewer.message)
     assert (found, text.split()) == (status, words(count))
@@ -255,7 +260,7 @@ def assert_whole(cluster: Cluster, *viewers: Viewer, status: str, count: int) ->
     assert cluster.journal(viewer.message) == ""
 
 
-def test_what_is_asked_at_one_place_streams_to_another(
+def test_an_answer_streams_to_another_process(
     cluster: Cluster, alice: Visitor, stack: ExitStack, gate: Gate
 ) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 50), gate, *deltas(50, 90)) as viewers:
@@ -267,24 +272,47 @@ def test_what_is_asked_at_one_place_streams_to_another(
         assert_whole(cluster, *viewers, status="complete", count=90)
 
 
-def test_who_comes_late_gets_as_many_frames_as_who_was_there(
+def test_late_viewers_get_as_many_frames_as_early_ones(
     cluster: Cluster, alice: Visitor, stack: ExitStack
 ) -> None:
     cluster.upstream.answer_with(*deltas(0, 150), rate=50)
     asking = Viewer(alice, cluster.a.address, stack)
     asking.socket.say("Count")
     asking.until_word(25)
-    # Nobody else has watched this answer at the other place.
+    # This process has no other viewer of the answer.
     late = Viewer(alice, cluster.b.address, stack)
     late.attach(asking.conversation)
     for viewer in (late, asking):
         viewer.until_said(COMPLETE)
     assert_whole(cluster, asking, late, status="complete", count=150)
-    # By the journal alone there would be one frame a second.
+    # From the journal alone, there would be one frame per second.
     assert late.grown > 15
 
 
-def test_stop_reaches_the_worker_from_another_place(
+def test_reasoning_streams_to_all_processes_and_is_sent_again_on_reconnecting(
+    cluster: Cluster, alice: Visitor, stack: ExitStack, gate: Gate
+) -> None:
+    later = cluster.upstream.hold()
+    steps = (Thought("Let <me> "), gate, Thought("think."), later, *deltas(0, 10))
+    with both_watching(cluster, alice, stack, *steps) as viewers:
+        for viewer in viewers:
+            viewer.until(lambda v=viewer: v.reasoning == "Let <me> ")
+        gate.release()
+        for viewer in viewers:
+            viewer.until(lambda v=viewer: v.reasoning == "Let <me> think.")
+        # Move from one process to the other in the middle of the answer.
+        viewers[0].socket.connection.close()
+        viewers[0].reasoning = ""
+        viewers[0].connect(cluster.b.address)
+        viewers[0].until(lambda: viewers[0].reasoning == "Let <me> think.")
+        later.release()
+        for viewer in viewers:
+            viewer.until_said(COMPLETE)
+            assert viewer.reasoning == "Let <me> think."
+        assert_whole(cluster, *viewers, status="complete", count=10)
+
+
+def test_stop_reaches_the_worker_from_another_process(
     cluster: Cluster, alice: Visitor, stack: ExitStack, gate: Gate
 ) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 30), gate, "never") as viewers:
@@ -298,7 +326,7 @@ def test_stop_reaches_the_worker_from_another_place(
         assert_whole(cluster, *viewers, status="stopped", count=30)
 
 
-def test_a_killed_worker_is_noticed_by_the_other_and_the_answer_goes_on(
+def test_a_killed_worker_is_noticed_by_the_other_and_the_answer_can_continue(
     cluster: Cluster, alice: Visitor, stack: ExitStack, gate: Gate
 ) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 30), gate, "never") as viewers:
@@ -318,7 +346,7 @@ def test_a_killed_worker_is_noticed_by_the_other_and_the_answer_goes_on(
     cluster.start_workers()
 
 
-def test_a_worker_that_is_told_to_end_leaves_at_once_with_all_text_kept(
+def test_a_terminated_worker_ends_at_once_and_keeps_all_text(
     cluster: Cluster, alice: Visitor, stack: ExitStack, gate: Gate
 ) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 30), gate, "never") as viewers:
@@ -338,7 +366,7 @@ def test_a_killed_web_process_does_not_touch_the_answer(
         asking.until_word(29)
         cluster.a.web.end(signal.SIGKILL)
         gate.release()
-        # The page stands where the first process had brought it.
+        # The page's position comes from the first process.
         asking.connect(cluster.b.address)
         for viewer in (asking, watching):
             viewer.until_said(COMPLETE)
@@ -346,9 +374,7 @@ def test_a_killed_web_process_does_not_touch_the_answer(
         assert_whole(cluster, asking, watching, status="complete", count=70)
 
 
-def test_connections_to_redis_are_cut_in_mid_stream(
-    cluster: Cluster, alice: Visitor, stack: ExitStack
-) -> None:
+def test_answers_survive_lost_redis_connections(cluster: Cluster, alice: Visitor, stack: ExitStack) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 150), rate=50) as viewers:
         for number in (20, 50, 80, 110):
             viewers[0].until_word(number)
@@ -360,14 +386,14 @@ def test_connections_to_redis_are_cut_in_mid_stream(
     wait_until(lambda: cluster.listening() == 4, what="all processes to listen again")
 
 
-def test_connections_to_postgresql_are_cut_in_mid_stream(
+def test_answers_survive_lost_postgresql_connections(
     cluster: Cluster, alice: Visitor, stack: ExitStack
 ) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 150), rate=50) as viewers:
         cut = 0
         for number in (20, 50, 80, 110):
             viewers[0].until_word(number)
-            # A pool that was just cut may have no connection again yet.
+            # A pool whose connections were just cut may not have reconnected yet.
             cut += len(
                 cluster.query(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -398,7 +424,7 @@ def test_one_message_sent_fifty_times_at_once_is_one(
     assert len({viewer.conversation for viewer in viewers}) == 1
     assert_whole(cluster, *viewers, status="complete", count=5)
     [(messages, generations)] = cluster.query(
-        "SELECT count(DISTINCT m.id), count(g.id) FROM conversations_message m JOIN conversations_generation g "
+        "SELECT count(DISTINCT m.id), count(g.id) FROM chat_message m JOIN chat_generation g "
         "ON g.conversation_id = m.conversation_id WHERE m.text = %s",
         text,
     )
@@ -406,7 +432,7 @@ def test_one_message_sent_fifty_times_at_once_is_one(
     assert [request.prompt for request in cluster.upstream.requests].count(text) == 1
 
 
-def test_charlie_gets_nothing_anywhere(
+def test_charlie_has_no_access_in_any_process(
     cluster: Cluster, alice: Visitor, charlie: Visitor, stack: ExitStack, gate: Gate
 ) -> None:
     with both_watching(cluster, alice, stack, *deltas(0, 30), gate, *deltas(30, 40)) as viewers:
@@ -425,7 +451,7 @@ def test_charlie_gets_nothing_anywhere(
             ):
                 stranger.said = ""
                 stranger.socket.send(**frame)
-                stranger.until_said("not there, or not yours")
+                stranger.until_said("Conversation not found")
             assert (stranger.words, stranger.cursor) == ([], {})
         gate.release()
         for viewer in viewers:

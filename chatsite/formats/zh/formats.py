@@ -1,4 +1,4 @@
-"""Chinese, Simplified and Traditional: 16,000 as browsers write it; Django would write 16000. Dates are Django's."""
+"""Chinese, Simplified and Traditional: write 16,000 as browsers do, not 16000 as Django does. Dates are Django's."""
 
 THOUSAND_SEPARATOR = ","
 NUMBER_GROUPING = 3

@@ -1,0 +1,74 @@
+"""Read what people may do now, and which terms are in force."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from conversations.accounts.models import User
+
+from . import rules
+from .models import Membership, NoticeAcceptance, SiteAccess, UseNotice
+from .rules import FIRST_NOTICE, Verdict
+
+
+def signup_mode() -> SiteAccess.SignUp:
+    """Return the sign-up mode set in the admin, or else the SIGNUP setting."""
+    chosen = SiteAccess.objects.filter(pk=1).values_list("signup", flat=True).first()
+    return SiteAccess.SignUp(chosen or settings.SIGNUP)
+
+
+def notice_in_force() -> UseNotice | None:
+    """Return the current terms of use, or None if there are none to accept."""
+    return UseNotice.objects.order_by("-version").first()
+
+
+def text_of(notice: UseNotice) -> str:
+    """Return the terms as Markdown. The default text is translated; text by staff is returned as written."""
+    return _(notice.text) if notice.text == FIRST_NOTICE else notice.text
+
+
+def verdicts(users: Iterable[User], *, now: dt.datetime) -> dict[int, Verdict]:
+    """Return what each of these people may do now, by user ID. Runs at most three queries in all."""
+    people = {user.pk: user for user in users}
+    memberships = _memberships_of(people)
+    terms = notice_in_force()
+    accepted = _who_accepted(terms, people)
+    return {
+        pk: rules.verdict(user, memberships[pk], None if pk in accepted else terms, now)
+        for pk, user in people.items()
+    }
+
+
+def use_of(user: User, *, now: dt.datetime) -> Verdict:
+    """Return what this person may do now. Runs at most three queries."""
+    return verdicts([user], now=now)[user.pk]
+
+
+def may_not_enter(user: User, *, now: dt.datetime) -> bool:
+    """Whether this person's pages must not open a socket."""
+    return use_of(user, now=now).is_blocked
+
+
+def model_ids(verdict: Verdict) -> frozenset[int] | None:
+    """Return the IDs of the models a person with this verdict may choose, or None for all models."""
+    if verdict.membership is None:
+        return None
+    return frozenset(verdict.membership.preview.chat_models.values_list("pk", flat=True)) or None
+
+
+def _memberships_of(people: Mapping[int, User]) -> Mapping[int, list[Membership]]:
+    found: dict[int, list[Membership]] = {pk: [] for pk in people}
+    asked = [pk for pk, user in people.items() if rules.needs_membership(user)]
+    if asked:
+        for membership in Membership.objects.filter(user__in=asked).select_related("preview"):
+            found[membership.user_id].append(membership)
+    return found
+
+
+def _who_accepted(terms: UseNotice | None, people: Iterable[int]) -> set[int]:
+    if terms is None:
+        return set()
+    accepted = NoticeAcceptance.objects.filter(notice=terms, user__in=people)
+    return set(accepted.values_list("user_id", flat=True))

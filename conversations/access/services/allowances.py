@@ -1,0 +1,55 @@
+"""Count messages against a person's limits."""
+
+import datetime as dt
+
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from conversations.access import rules
+from conversations.access.models import Membership
+from conversations.access.rules import Verdict
+from conversations.access.selectors import use_of
+from conversations.accounts.models import User
+from conversations.common.refusals import Refused
+from conversations.limits import services as quotas
+
+
+def count_message(user: User, verdict: Verdict, *, now: dt.datetime) -> Verdict:
+    """Count a message this person is about to send, and return what they may do after it.
+
+    Raises Refused if they may not send it. Conditional updates keep the limits exact, even if many processes count at once.
+    """
+    if verdict.refusal:
+        raise Refused(verdict.refusal)
+    day = quotas.start_of_day(now)
+    if verdict.membership is not None:
+        _count_within(verdict.membership, user=user, now=now)
+    per_day = settings.CHAT_SENDS_PER_DAY
+    if per_day and not quotas.take(f"user:{user.uuid}", limit=per_day, period_start=day):
+        raise Refused(_("You've reached your daily message limit. It resets tomorrow."))
+    of_site = settings.SITE_SENDS_PER_DAY
+    if of_site and not quotas.take("site", limit=of_site, period_start=day):
+        raise Refused(_("This site has reached its daily limit. Try again tomorrow."))
+    return rules.verdict(user, verdict.memberships, verdict.terms, now)
+
+
+def _count_within(membership: Membership, *, user: User, now: dt.datetime) -> None:
+    today = timezone.localdate(now)
+    mine = Membership.objects.filter(pk=membership.pk)
+    mine.filter(~Q(day=today) | Q(day__isnull=True)).update(day=today, messages_today=0)
+    room = Q(ended_at__isnull=True)
+    limit, per_day = (
+        rules.message_limit(user, membership.preview),
+        membership.preview.messages_per_day,
+    )
+    if limit is not None:
+        room &= Q(messages_used__lt=limit)
+    if per_day is not None:
+        room &= Q(messages_today__lt=per_day)
+    if not mine.filter(room).update(
+        messages_used=F("messages_used") + 1, messages_today=F("messages_today") + 1
+    ):
+        raise Refused(use_of(user, now=now).refusal or _("You have no messages left in this preview."))
+    membership.refresh_from_db(fields=["day", "messages_used", "messages_today"])

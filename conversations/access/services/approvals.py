@@ -1,0 +1,17 @@
+"""Approve pending users."""
+
+from django.db import transaction
+
+from conversations.access import mails as access_mails
+from conversations.accounts.models import User
+
+
+@transaction.atomic
+def approve(*, user: User) -> bool:
+    """Approve a pending user and email them. Return False if they were not pending."""
+    if not User.objects.filter(pk=user.pk, standing=User.Standing.PENDING).update(
+        standing=User.Standing.MEMBER
+    ):
+        return False
+    access_mails.tell_of_approval(user)
+    return True

@@ -1,0 +1,45 @@
+"""Notify this process that a conversation changed: a turn was queued, a stop was requested, or an answer ended.
+
+Notifications may be lost, so listeners also poll from time to time. They can be sent from any thread, without an event
+loop, and are sent after the commit.
+"""
+
+import enum
+from collections.abc import Callable
+
+from django.db import transaction
+
+
+class News(enum.Enum):
+    """What changed. Viewers of the conversation react to all of these, runners only to those that concern them."""
+
+    TURN = "turn"
+    STOP = "stop"
+    END = "end"
+    ANY = "any"
+
+
+Listener = Callable[[int, News], None]
+_listeners: list[Listener] = []
+
+
+def ring(conversation_id: int, news: News = News.ANY) -> None:
+    """Notify all listeners in this process that the conversation changed."""
+    for listener in list(_listeners):
+        listener(conversation_id, news)
+
+
+def ring_after_commit(conversation_id: int, news: News = News.ANY) -> None:
+    """Notify all listeners once the current transaction is committed, or at once if there is none."""
+    transaction.on_commit(lambda: ring(conversation_id, news))
+
+
+def listen(listener: Listener) -> None:
+    """Call `listener` with the ID of each conversation that changes, in the thread that sends the notification."""
+    _listeners.append(listener)
+
+
+def stop_listening(listener: Listener) -> None:
+    """Stop calling `listener`. Does nothing if it isn't registered."""
+    if listener in _listeners:
+        _listeners.remove(listener)

@@ -1,0 +1,151 @@
+"""End generations as complete, failed, stopped or interrupted. No other module ends an active generation.
+
+A generation ends once. Every function here uses a conditional update, so only one caller can succeed; in the same
+transaction it saves the text and the token counts, and deletes the journal.
+"""
+
+import contextlib
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from conversations.chat.models import Conversation, Generation, GenerationChunk, Message, MessagePart
+from conversations.limits import rules as limits
+from conversations.llm import tokens
+from conversations.llm.chat import ChatRequest, Usage
+
+from . import doorbell
+from .journal import Job
+from .prompt import build_request
+from .transcript import Part, read_journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a generation's upstream call ended, and the text that it added."""
+
+    status: Generation.Status
+    text: str
+    parts: Sequence[Part] = ()
+    finish_reason: str = ""
+    error_code: str = ""
+    retry_at: dt.datetime | None = None
+    first_token_at: dt.datetime | None = None
+    usage: Usage | None = None
+
+
+def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | None, now: dt.datetime) -> bool:
+    """End a generation for the runner that wrote it. Returns False if it has already ended or was deleted.
+
+    `request` is the request that was sent, or None if none was.
+    """
+    if outcome.error_code and not outcome.text and not outcome.parts and outcome.usage is None:
+        # The upstream rejected the request, so no tokens were used.
+        request = None
+    counts = _counts(outcome.text, outcome.parts, usage=outcome.usage, request=request)
+    with transaction.atomic():
+        won = Generation.objects.filter(
+            pk=job.generation_id, status=Generation.Status.RUNNING, owner=runner
+        ).update(
+            status=outcome.status,
+            finish_reason=outcome.finish_reason[:32],
+            error_code=outcome.error_code,
+            retry_at=outcome.retry_at,
+            first_token_at=outcome.first_token_at,
+            heartbeat_at=now,
+            ended_at=now,
+            **counts,
+        )
+        if won:
+            _close(job.generation_id, base=job.base, text=outcome.text, parts=outcome.parts, now=now)
+    return bool(won)
+
+
+def interrupt(generation: Generation, *, now: dt.datetime) -> bool:
+    """Interrupt a generation whose runner died, keeping its text. Returns False if it is alive or has ended."""
+    # Count before the transaction, because other writers wait for it.
+    written = read_journal([generation.pk])[generation.pk]
+    request = None
+    with contextlib.suppress(limits.WindowExceeded):
+        request, _trimmed = build_request(generation)
+    counts = _counts(written.text, written.parts, usage=None, request=request)
+    with transaction.atomic():
+        won = Generation.objects.filter(
+            pk=generation.pk, status=Generation.Status.RUNNING, heartbeat_at=generation.heartbeat_at
+        ).update(status=Generation.Status.INTERRUPTED, ended_at=now, **counts)
+        if won:
+            base = Message.objects.values_list("text", flat=True).get(pk=generation.message_id)
+            written = read_journal([generation.pk])[generation.pk]
+            _close(generation.pk, base=base, text=written.text, parts=written.parts, now=now)
+    return bool(won)
+
+
+def stop(generations: QuerySet[Generation], *, now: dt.datetime) -> None:
+    """Stop those of the generations that are active.
+
+    A queued generation ends at once. A running one is marked; its runner then closes the upstream request, saves the
+    text and ends the generation.
+    """
+    with transaction.atomic():
+        found = list(
+            generations.filter(status__in=Generation.ACTIVE)
+            .values_list("pk", "conversation_id")
+            .order_by("pk")
+        )
+        active = Generation.objects.filter(pk__in=[pk for pk, _conversation in found])
+        # Queued first: a generation that is claimed between the two updates is caught by the second.
+        active.filter(status=Generation.Status.QUEUED).update(
+            status=Generation.Status.STOPPED, stop_requested_at=now, ended_at=now
+        )
+        active.filter(status=Generation.Status.RUNNING, stop_requested_at__isnull=True).update(
+            stop_requested_at=now
+        )
+        for conversation_id in {conversation for _pk, conversation in found}:
+            doorbell.ring_after_commit(conversation_id, doorbell.News.STOP)
+
+
+def _counts(
+    text: str, parts: Sequence[Part], *, usage: Usage | None, request: ChatRequest | None
+) -> dict[str, Any]:
+    """Return the token counts to store: the upstream's own, or an estimate if it sent none."""
+    if request is None:
+        return {}
+    reasoning = sum(tokens.count(part.text, model=request.model).tokens for part in parts) or None
+    if usage is not None:
+        told = usage.reasoning_tokens
+        return {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "reasoning_tokens": min(reasoning or 0, usage.completion_tokens) or None
+            if told is None
+            else told,
+        }
+    return {
+        "prompt_tokens": tokens.count_messages(request.messages, model=request.model).tokens,
+        "completion_tokens": tokens.count(text, model=request.model).tokens + (reasoning or 0),
+        "reasoning_tokens": reasoning,
+        "usage_is_estimated": True,
+    }
+
+
+def _close(generation_id: int, *, base: str, text: str, parts: Sequence[Part], now: dt.datetime) -> None:
+    """Move the generation's text from the journal into the message."""
+    generation = Generation.objects.values("message", "conversation").get(pk=generation_id)
+    Message.objects.filter(pk=generation["message"]).update(text=base + text)
+    MessagePart.objects.bulk_create(
+        MessagePart(
+            message_id=generation["message"],
+            position=part.position,
+            kind=part.kind,
+            offset=len(base) + part.offset,
+            text=part.text,
+            duration_ms=part.duration_ms,
+        )
+        for part in parts
+    )
+    GenerationChunk.objects.filter(generation=generation_id).delete()
+    Conversation.objects.filter(pk=generation["conversation"]).update(last_activity_at=now)

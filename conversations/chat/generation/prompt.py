@@ -1,0 +1,131 @@
+"""Build the request for a generation. Only this module decides which messages fit into the context window."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from django.conf import settings
+
+from conversations.catalogue.models import ChatModel
+from conversations.chat.models import Generation, Message
+from conversations.limits import rules as limits
+from conversations.llm import tokens
+from conversations.llm.chat import ChatMessage, ChatRequest
+
+from .end_user import end_user_id
+
+CONTINUE = (
+    "Your last answer was cut off. Go on from exactly where it stops, in the same language and format, "
+    "without repeating anything and without any remark."
+)
+REMOVED = "[This answer was removed by the site's staff.]"
+
+# Limits what one answer reads from the database. No current model's context window holds more messages.
+_MAX_MESSAGES_READ = 2_000
+_SLICE = 50
+
+
+def text_of(message: Message) -> str:
+    """Return the text of a message as a model receives it. The text of hidden messages is never sent."""
+    return (message.shown_text or REMOVED) if message.is_hidden else message.text
+
+
+def _parameter_name(model: ChatModel) -> Literal["max_tokens", "max_completion_tokens"]:
+    if model.max_tokens_parameter == ChatModel.MaxTokensParameter.MAX_COMPLETION_TOKENS:
+        return "max_completion_tokens"
+    return "max_tokens"
+
+
+def _end_user_of(generation: Generation) -> dict[str, str]:
+    """Return the fields with the pseudonymous user ID. OpenAI has renamed the field, so both names are sent."""
+    if generation.model.provider != ChatModel.Provider.OPENAI or not generation.model.sends_end_user_id:
+        return {}
+    identifier = end_user_id(generation.conversation.owner)
+    return {"safety_identifier": identifier, "user": identifier}
+
+
+def check_fits(newest_first: Iterable[tuple[str, str]], *, model: ChatModel, max_tokens: int) -> None:
+    """Check that the newest turn fits along with the system prompt and the answer. Raises limits.WindowExceeded.
+
+    Each item is a role and a text. If the first item is an answer, it is going to be continued.
+    """
+    texts = list(newest_first)
+    is_continued = bool(texts) and texts[0][0] == Message.Role.ASSISTANT
+    frame = _frame(model, is_continued=is_continued)
+    sizes = [(role, _size(role, text, model=model)) for role, text in texts]
+    limits.count_fitting(sizes, room=_room(model, max_tokens=max_tokens, frame=frame))
+
+
+def prepare(generation_id: int) -> ChatRequest:
+    """Return the request for a claimed generation, and store how many older messages it leaves out.
+
+    Takes four queries, more for long conversations. Raises limits.WindowExceeded if even the newest turn no longer
+    fits.
+    """
+    found = Generation.objects.select_related("model", "message", "conversation__owner").get(pk=generation_id)
+    request, trimmed = build_request(found)
+    if trimmed != found.trimmed_messages:
+        Generation.objects.filter(pk=generation_id).update(trimmed_messages=trimmed)
+    return request
+
+
+def build_request(generation: Generation) -> tuple[ChatRequest, int]:
+    """Return the request for a generation, and how many of the oldest messages on its branch don't fit.
+
+    The request holds the system prompt, as many whole turns of the branch as fit, and the parameters. Messages without
+    text, such as failed answers, are left out because providers reject empty ones. Raises limits.WindowExceeded.
+    """
+    model, answer = generation.model, generation.message
+    frame = _frame(model, is_continued=bool(answer.text))
+    room = _room(model, max_tokens=generation.max_tokens, frame=frame)
+    read: list[Message] = []
+    fitting = limits.count_fitting(_sizes(answer, model=model, read=read), room=room)
+    sent = read[:fitting][::-1]
+    messages = [ChatMessage.of_text(found.role, text_of(found)) for found in sent]
+    return ChatRequest(
+        model=model.upstream_name,
+        messages=[*frame.before, *messages, *frame.after],
+        max_tokens=generation.max_tokens,
+        max_tokens_parameter=_parameter_name(model),
+        parameters={**generation.parameters, **_end_user_of(generation)},
+    ), (sent[0].depth if sent else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The messages sent before and after those of the branch."""
+
+    before: list[ChatMessage]
+    after: list[ChatMessage]
+
+
+def _frame(model: ChatModel, *, is_continued: bool) -> _Frame:
+    prompt = settings.CHAT_SYSTEM_PROMPT
+    return _Frame(
+        before=[ChatMessage.of_text("system", prompt)] if prompt else [],
+        after=[ChatMessage.of_text("user", CONTINUE)] if is_continued and not model.supports_prefill else [],
+    )
+
+
+def _room(model: ChatModel, *, max_tokens: int, frame: _Frame) -> int:
+    """Return how many tokens of the context window are left for the branch."""
+    framing = tokens.count_messages([*frame.before, *frame.after], model=model.upstream_name)
+    return model.context_window - max_tokens - limits.with_margin(framing.tokens, is_exact=framing.exact)
+
+
+def _size(role: str, text: str, *, model: ChatModel) -> int:
+    counted = tokens.count_message(ChatMessage.of_text(role, text), model=model.upstream_name)
+    return limits.with_margin(counted.tokens, is_exact=counted.exact)
+
+
+def _sizes(answer: Message, *, model: ChatModel, read: list[Message]) -> Iterator[tuple[str, int]]:
+    """Yield role and size of a branch's messages that have text, newest first, adding each message to `read`.
+
+    Reads in batches, so that a long conversation is read only as far as needed.
+    """
+    ids = Message.objects.path_ids(answer.pk, limit=_MAX_MESSAGES_READ)
+    for start in range(0, len(ids), _SLICE):
+        for message in Message.objects.filter(pk__in=ids[start : start + _SLICE]).order_by("-depth"):
+            if text := text_of(message):
+                read.append(message)
+                yield message.role, _size(message.role, text, model=model)

@@ -1,0 +1,115 @@
+"""Read a conversation in its current state, including text that is still being written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import prefetch_related_objects
+
+from conversations.chat.models import Conversation, Generation, GenerationChunk, Message, PartKind
+from conversations.chat.models.conversations import PART_SEPARATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message and the latest generation that wrote it, which is None for a user's message."""
+
+    message: Message
+    generation: Generation | None
+    text: str
+    reasoning: str = ""
+    reasoning_ms: int = 0
+    is_reasoning: bool = False
+    """Whether the last piece to arrive was reasoning."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more text may follow."""
+        return self.generation is not None and self.generation.is_active
+
+
+@dataclass(slots=True)
+class Part:
+    """A part of an answer other than its text. `offset` counts the characters of the generation's text before it."""
+
+    position: int
+    kind: PartKind
+    offset: int
+    text: str
+    duration_ms: int
+
+
+@dataclass(slots=True)
+class Written:
+    """What a generation has written so far."""
+
+    text: str = ""
+    reasoning: str = ""
+    reasoning_ms: int = 0
+    parts: list[Part] = field(default_factory=list)
+    is_reasoning: bool = False
+
+    def add(self, chunk: GenerationChunk) -> None:
+        """Add the next chunk of the journal."""
+        self.is_reasoning = chunk.kind == PartKind.REASONING
+        if not self.is_reasoning:
+            self.text += chunk.text
+            return
+        self.reasoning += chunk.text
+        if not self.parts or self.parts[-1].position != chunk.part:
+            text = chunk.text.removeprefix(PART_SEPARATOR) if chunk.offset else chunk.text
+            self.parts.append(Part(chunk.part, PartKind.REASONING, len(self.text), text, 0))
+        else:
+            self.parts[-1].text += chunk.text
+        self.parts[-1].duration_ms += max(0, chunk.reasoning_ms - self.reasoning_ms)
+        self.reasoning_ms = max(self.reasoning_ms, chunk.reasoning_ms)
+
+
+def read_entries(message_ids: Sequence[int]) -> list[Entry]:
+    """Return the entries of these messages, oldest first, in at most four queries.
+
+    The order of the queries matters, because a generation that ends moves its text from the journal into the message.
+    If one ends between the queries, its entry is open and perhaps incomplete, and following it brings the rest. In any
+    other order the entry could appear to be finished and empty.
+    """
+    newest: dict[int, Generation] = {}
+    generations = Generation.objects.filter(message__in=message_ids).select_related("model", "message")
+    for generation in generations.order_by("pk"):
+        newest[generation.message_id] = generation
+    messages = [generation.message for generation in newest.values()]
+    of_users = set(message_ids) - newest.keys()
+    if of_users:
+        messages += Message.objects.filter(pk__in=of_users)
+    messages.sort(key=lambda message: message.depth)
+    prefetch_related_objects(messages, "parts")
+    journal = read_journal([generation.pk for generation in newest.values() if generation.is_active])
+    return [_entry(message, newest.get(message.pk), journal) for message in messages]
+
+
+def _entry(message: Message, found: Generation | None, journal: dict[int, Written]) -> Entry:
+    if message.is_hidden:
+        return Entry(message, found, message.shown_text)
+    written = journal.get(found.pk, Written()) if found else Written()
+    return Entry(
+        message,
+        found,
+        message.text + written.text,
+        message.reasoning + written.reasoning,
+        max(sum(part.duration_ms for part in message.parts.all()), written.reasoning_ms),
+        written.is_reasoning,
+    )
+
+
+def read_journal(generation_ids: Sequence[int]) -> dict[int, Written]:
+    """Return what the journal holds of these generations, by generation ID."""
+    found = {pk: Written() for pk in generation_ids}
+    if found:
+        chunks = GenerationChunk.objects.filter(generation__in=generation_ids)
+        for chunk in chunks.order_by("generation_id", "part", "offset"):
+            found[chunk.generation_id].add(chunk)
+    return found
+
+
+def read_branch(conversation: Conversation, *, limit: int, before: Message | None = None) -> list[Entry]:
+    """Return the last `limit` entries of the current branch, oldest first; with `before`, only those above it."""
+    tip = before.parent_id if before is not None else conversation.head_id
+    return read_entries(Message.objects.path_ids(tip, limit=limit))

@@ -1,0 +1,222 @@
+"""Starting a turn, and continuing or stopping an answer."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from conversations.access import rules as access_rules
+from conversations.access import selectors as access
+from conversations.access.services.allowances import count_message
+from conversations.accounts.models import User
+from conversations.catalogue import selectors as catalogue
+from conversations.catalogue.models import ChatModel
+from conversations.chat.generation import doorbell, ending
+from conversations.chat.models import Conversation, Generation, Message
+from conversations.chat.models.conversations import TITLE_LENGTH
+from conversations.chat.rules import can_continue
+from conversations.chat.services import caps
+from conversations.common.refusals import Refused
+from conversations.limits import rules as limits
+
+_GONE = gettext_lazy("Conversation not found.")
+_STILL_WRITING = gettext_lazy("An answer is still being written. Wait for it to finish, or stop it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The result of sending a message.
+
+    `verdict` is what the author may do afterwards, or None if the message had already been sent.
+    """
+
+    conversation: Conversation
+    generation: Generation
+    is_new: bool
+    verdict: access_rules.Verdict | None = None
+
+
+@transaction.atomic
+def start_turn(
+    *,
+    user: User,
+    conversation: uuid.UUID | None,
+    text: str,
+    client_id: uuid.UUID,
+    now: dt.datetime,
+    model_slug: str = "",
+    max_tokens: int | None = None,
+) -> Turn:
+    """Save a user's message and queue the generation of its answer. Raises Refused.
+
+    `conversation` is the public id of an existing conversation, or None to start a new one. `client_id` comes from the
+    page, and a message sent twice with the same one is saved once. `max_tokens` can only lower the cap.
+    """
+    author = _lock_author(user)
+    sent = Message.objects.filter(author=author, client_id=client_id).select_related("conversation").first()
+    if sent is not None:
+        return _turn_already_taken(sent, client_id)
+    _check_rate(author, now=now)
+    place = _lock_conversation(author, conversation) if conversation else None
+    if place is not None and place.generations.active().exists():
+        raise Refused(_STILL_WRITING)
+    verdict = _verdict_on(author, now=now)
+    model = _choose_model(model_slug, allowed=access.model_ids(verdict))
+    cap = _cap(max_tokens, model=model)
+    caps.check_message(text, model=model, max_tokens=cap)
+
+    verdict = count_message(author, verdict, now=now)
+    is_new = place is None
+    if place is None:
+        place = Conversation.objects.create(
+            owner=author, title=make_title(text), created_at=now, last_activity_at=now
+        )
+    depth = place.head.depth + 1 if place.head else 0
+    question = Message.objects.create(
+        conversation=place,
+        parent=place.head,
+        depth=depth,
+        role=Message.Role.USER,
+        author=author,
+        client_id=client_id,
+        text=text,
+        created_at=now,
+    )
+    answer = Message.objects.create(
+        conversation=place, parent=question, depth=depth + 1, role=Message.Role.ASSISTANT, created_at=now
+    )
+    generation = Generation.objects.create(
+        conversation=place,
+        message=answer,
+        model=model,
+        client_id=client_id,
+        max_tokens=cap,
+        parameters=model.parameters,
+        created_at=now,
+    )
+    place.head = answer
+    place.last_activity_at = now
+    place.save(update_fields=["head", "last_activity_at"])
+    doorbell.ring_after_commit(place.pk, doorbell.News.TURN)
+    return Turn(place, generation, is_new, verdict)
+
+
+@transaction.atomic
+def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now: dt.datetime) -> Generation:
+    """Queue a generation that continues an answer from its current text. Raises Refused.
+
+    Only the last answer can be continued, and only if it was stopped, interrupted or cut off, or if it failed.
+    """
+    author = _lock_author(user)
+    answer = (
+        Message.objects.visible_to(author)
+        .filter(uuid=message, role=Message.Role.ASSISTANT)
+        .select_related("conversation")
+        .first()
+    )
+    if answer is None:
+        raise Refused(_GONE)
+    place = _lock_conversation(author, answer.conversation.uuid)
+    asked = place.generations.filter(client_id=client_id).first()
+    if asked is not None:
+        return asked
+    if place.generations.active().exists():
+        raise Refused(_STILL_WRITING)
+    _check_rate(author, now=now)
+    last = answer.generations.select_related("model").order_by("-pk").first()
+    if place.head_id != answer.pk or answer.is_hidden or last is None or not can_continue(last):
+        raise Refused(_("This answer can't be continued."))
+    # Reload the text under the lock, because another generation may just have added to it.
+    answer.refresh_from_db(fields=["text"])
+    verdict = _verdict_on(author, now=now, is_new_message=False)
+    allowed = access.model_ids(verdict)
+    offered = catalogue.offered_models(allowed=allowed)
+    model = last.model if last.model in offered else _choose_model("", allowed=allowed)
+    cap = min(last.max_tokens, catalogue.longest_answer(model))
+    newest = [answer, answer.parent] if answer.parent else [answer]
+    caps.check_continuation(newest, model=model, max_tokens=cap)
+    generation = Generation.objects.create(
+        conversation=place,
+        message=answer,
+        model=model,
+        client_id=client_id,
+        max_tokens=cap,
+        parameters=model.parameters,
+        offset=len(answer.text),
+        created_at=now,
+    )
+    place.last_activity_at = now
+    place.save(update_fields=["last_activity_at"])
+    doorbell.ring_after_commit(place.pk, doorbell.News.TURN)
+    return generation
+
+
+def request_stop(*, user: User, message: uuid.UUID, now: dt.datetime) -> None:
+    """Stop the active generation of an answer, if there is one. Raises Refused if the user has no such message."""
+    if not Message.objects.visible_to(user).filter(uuid=message).exists():
+        raise Refused(_GONE)
+    ending.stop(Generation.objects.visible_to(user).filter(message__uuid=message), now=now)
+
+
+def make_title(text: str) -> str:
+    """Return a title for a conversation that begins with this text, which is its first non-blank line, shortened."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+def _lock_author(user: User) -> User:
+    """Lock the user's row, so that a user's messages are handled one at a time. Raises Refused."""
+    author = User.objects.select_for_update().filter(pk=user.pk).first()
+    if author is None:
+        raise Refused(access_rules.words(access_rules.Reason.INACTIVE))
+    return author
+
+
+def _lock_conversation(author: User, public_id: uuid.UUID) -> Conversation:
+    mine = Conversation.objects.visible_to(author).select_related("head")
+    found = mine.select_for_update(of=("self",)).filter(uuid=public_id).first()
+    if found is None:
+        raise Refused(_GONE)
+    return found
+
+
+def _turn_already_taken(sent: Message, client_id: uuid.UUID) -> Turn:
+    generation = sent.conversation.generations.get(message__parent=sent, client_id=client_id)
+    return Turn(sent.conversation, generation, False)
+
+
+def _check_rate(author: User, *, now: dt.datetime) -> None:
+    since = now - dt.timedelta(minutes=1)
+    asked = Generation.objects.filter(conversation__owner=author, created_at__gt=since).count()
+    if asked >= settings.CHAT_SENDS_PER_MINUTE:
+        raise Refused(_("Too many messages. Wait a minute, then send it again."))
+
+
+def _verdict_on(author: User, *, now: dt.datetime, is_new_message: bool = True) -> access_rules.Verdict:
+    """Return what the author may do. Raises Refused if they may not write, or not continue an answer."""
+    verdict = access.use_of(author, now=now)
+    if verdict.refusal and (is_new_message or verdict.is_blocked):
+        raise Refused(verdict.refusal)
+    return verdict
+
+
+def _choose_model(slug: str, *, allowed: frozenset[int] | None) -> ChatModel:
+    offered = catalogue.offered_models(allowed=allowed)
+    if not offered:
+        raise Refused(catalogue.SETUP_PROBLEM)
+    if not slug:
+        return offered[0]
+    for model in offered:
+        if model.slug == slug:
+            return model
+    raise Refused(_("This model isn't available. Choose another."))
+
+
+def _cap(requested: int | None, *, model: ChatModel) -> int:
+    return limits.output_cap(
+        requested, site_cap=settings.CHAT_MAX_OUTPUT_TOKENS, model_cap=model.max_output_tokens
+    )

@@ -1,0 +1,361 @@
+"""Render Markdown to HTML incrementally while it streams.
+
+A text is cut into pieces between top-level blocks and, in long lists, between items. Where it is cut depends only on
+the text itself, not on how it was split in transit. Each piece is rendered once, as soon as a line of the next piece is
+complete. Therefore a streamed text and the complete text have the same pieces and the same HTML. The exception is a
+link whose address is defined elsewhere in the text (`[text][name]`); `has_references` says whether there is one.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language
+from markdown_it.token import Token
+
+from . import highlighting
+from .cache import Cache
+from .html import References, escape_text, parse_blocks, render_blocks
+
+LONG_LIST = 1_000
+"""After this many characters, a list is cut before its next item."""
+LONGEST_BLOCK = 16_000
+"""After this many characters, any block except fenced code is cut at the end of a line.
+
+Parsers are slow on some texts, and a model can be made to write them.
+"""
+QUICK = 3_000
+"""A text up to this cost renders in less than 50 ms, whatever it contains."""
+_STEPS = 20
+"""An open block that costs more than QUICK is parsed again each time it has grown by its cost divided by this."""
+_CACHED_CHARACTERS = 8_000_000
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
+# Characters without a special meaning in a line that starts with a letter.
+_PLAIN = r"(?:[^\W_]|[ ,.:?%'\"+/=\-\u3001\u3002\uff0c\uff1a\uff1f\uff01])"
+_PLAIN_TEXT = re.compile(rf"{_PLAIN}+")
+# The start of a line whose text starts with a letter, possibly inside a list item, quotation or heading.
+_LETTER_FIRST = re.compile(r" *+(?:(?:[-*+>]|[0-9]{1,9}[.)]|#{1,6}) ++)*+(?:[*_]{1,3}|[`\"'(\[])?[^\W\d_]")
+_WORD_END = re.compile(r"[^\W_]|[,.:?]")
+_FENCE = re.compile(r"(?P<indent> {0,3})(?P<marker>`{3,}+|~{3,}+)(?P<info>[^\r\n]*+)(?:\r\n|\r|\n)")
+_OPEN_FENCE = re.compile(r"^(?:```|~~~)", re.MULTILINE)
+_CLOSER = re.compile(r"</[a-z0-9]+>\n?")
+_CLOSERS = re.compile(rf"(?:{_CLOSER.pattern})+\Z")
+_LONGEST_CLOSERS = 2_000
+_WORD_CLOSERS = re.compile(r"(?:</(?:p|li|ul|ol|blockquote|h[1-6])>\n?)+")
+
+
+@dataclass(frozen=True, slots=True)
+class MarkdownUpdate:
+    """What a feed changed. `offset` is how many characters of the whole text the finished blocks cover."""
+
+    finished: str
+    """HTML of the blocks that this feed finished, to be appended once."""
+    open: str
+    """HTML of the open block. Empty if `append` describes the whole change."""
+    append: tuple[int, str] | None
+    """Set if the open HTML has only grown.
+
+    How often to descend to the last child, starting from the element that holds the HTML, and what to append there.
+    """
+    offset: int
+
+
+class MarkdownStream:
+    """A growing text. It starts at `offset` in the whole text: 0, or an offset that another stream reported."""
+
+    def __init__(self, *, offset: int = 0) -> None:
+        self.has_references = False
+        self._offset = offset
+        self._text = ""
+        self._open = ""
+        # Set if the open block's HTML can grow with its text without being parsed again.
+        self._growing: _Code | _Words | None = None
+        # The length that the text must reach before it is parsed again.
+        self._patience = 0
+
+    def is_quick(self, text: str) -> bool:
+        """Return whether `feed` handles this text in less than 50 ms and without waiting, whatever it contains."""
+        if len(text) <= QUICK and self._growing is not None and self._growing.can_grow(text):
+            return True
+        return len(self._text) + len(text) <= QUICK and is_quick(self._text + text, is_whole=False)
+
+    def is_quick_to_finish(self) -> bool:
+        """Return whether `finish` takes less than 50 ms and doesn't wait."""
+        return is_quick(self._text)
+
+    def feed(self, text: str) -> MarkdownUpdate:
+        """Add text, and return what it changed."""
+        self._text += text
+        if self._growing is not None:
+            if self._growing.can_grow(text):
+                return MarkdownUpdate("", "", (self._growing.depth, self._growing.grow(text)), self._offset)
+            self._open, self._growing = self._growing.html(self._open), None
+        if len(self._text) < self._patience:
+            return MarkdownUpdate("", "", (0, ""), self._offset)
+        *done, rest = self._pieces(is_whole=False)
+        finished = "".join(piece.render(is_finished=True) for piece in done)
+        self._offset += len(self._text) - len(rest.text)
+        self._text = rest.text
+        still_open = rest.render(is_finished=False)
+        append = None if finished else _difference(self._open, still_open)
+        self._open = still_open
+        self._growing = _growing(rest.text, still_open)
+        cost = cost_of(rest.text)
+        self._patience = len(rest.text) + cost // _STEPS if cost > QUICK else 0
+        return MarkdownUpdate(finished, still_open, append, self._offset)
+
+    def finish(self) -> MarkdownUpdate:
+        """End the text, and return the HTML of all remaining blocks as finished."""
+        html = "".join(piece.render(is_finished=True) for piece in self._pieces(is_whole=True))
+        self._offset += len(self._text)
+        self._text = self._open = ""
+        self._growing = None
+        return MarkdownUpdate(html, "", None, self._offset)
+
+    def _pieces(self, *, is_whole: bool) -> "list[_Piece]":
+        """Return the unfinished pieces, of which the last is open. There is always at least one, possibly empty."""
+        pieces = list(_cut(self._text, is_whole=is_whole))
+        self.has_references = self.has_references or any(piece.defines for piece in pieces)
+        return pieces
+
+
+def cost_of(text: str) -> int:
+    """Return the cost of parsing a text: its length, plus a surcharge for characters that are slow to parse."""
+    lines = text.count("\n") + text.count("\r")
+    return len(text) + 8 * (text.count("[") + text.count("|")) + 15 * lines
+
+
+def is_quick(text: str, *, is_whole: bool = True) -> bool:
+    """Return whether a text renders in less than 50 ms and without waiting for highlighting."""
+    if len(text) > QUICK or cost_of(text) > QUICK:
+        return False
+    fences = text.count("```") + text.count("~~~")
+    # Code with its fence at the margin doesn't end before a second fence, and only finished code is highlighted.
+    return fences == 0 or (not is_whole and fences == 1 and _OPEN_FENCE.search(text) is not None)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Part of a text that is rendered by itself. `parsed` is None if the piece was cut from a longer text."""
+
+    text: str
+    defines: dict[str, Any]
+    parsed: tuple[list[Token], References] | None = None
+
+    def render(self, *, is_finished: bool, references: References | None = None) -> str:
+        """Return the HTML, using the references of the whole text if they are given."""
+        tokens, own = self.parsed or parse_blocks(self.text)
+        self.parsed = None
+        return render_blocks(tokens, references or own, is_finished=is_finished)
+
+
+def _cut(text: str, *, is_whole: bool) -> Iterator[_Piece]:
+    """Yield the pieces of a text. It is parsed in windows, so that the time grows linearly with its length."""
+    begin = 0
+    while True:
+        end = begin + _fence_length(text, begin) + LONGEST_BLOCK
+        window = text[begin:end]
+        is_last = end >= len(text)
+        tokens, references = parse_blocks(window)
+        starts = [0, *(found.end() for found in _LINE_END.finditer(window))]
+        # No piece starts at an incomplete line, because it may still turn into something else.
+        lines = len(starts) if is_whole and is_last else len(starts) - 1
+        cuts = [starts[line] for line in _cuts(tokens, window, starts) if line < lines]
+        if not cuts and is_last:
+            yield _Piece(window, references.addresses, (tokens, references))
+            return
+        if not cuts:
+            cuts = [_last_line_end(window)]
+        # A definition after the last cut may be truncated by the window. It will be read with the next window.
+        defines = {
+            name: address
+            for name, address in references.addresses.items()
+            if is_last or starts[address["map"][0]] < cuts[-1]
+        }
+        for number, (first, last) in enumerate(itertools.pairwise([0, *cuts])):
+            yield _Piece(window[first:last], {} if number else defines)
+        begin += cuts[-1]
+        if is_last:
+            yield _Piece(text[begin:], {})
+            return
+
+
+def _last_line_end(window: str) -> int:
+    """Return the start of the last line of a window, or the window's length if it is a single line."""
+    return max(window.rfind("\n"), window.rfind("\r", 0, -1)) + 1 or len(window)
+
+
+def _fence_length(text: str, begin: int) -> int:
+    """Return the length of the fenced code that starts here, or 0 if there is none. Unclosed code goes to the end."""
+    fence = _FENCE.match(text, begin)
+    if fence is None or (fence["marker"][0] == "`" and "`" in fence["info"]):
+        return 0
+    marker = fence["marker"]
+    position = fence.end()
+    for line in _LINE.finditer(text, position):
+        closing = line.group().strip(" \t\r\n")
+        if len(closing) >= len(marker) and not closing.strip(marker[0]):
+            return line.end() - begin
+    return len(text) - begin
+
+
+def _cuts(tokens: Sequence[Token], text: str, starts: Sequence[int]) -> Iterator[int]:
+    """Yield the lines at which pieces start, except the first.
+
+    A list is cut only before an item at the margin, so that the rest is the same list when parsed by itself.
+    """
+    begin = None
+    for token in tokens:
+        if token.map is None:
+            continue
+        line = token.map[0]
+        if token.level == 0 and token.nesting >= 0:
+            if begin is not None:
+                yield line
+            begin = starts[line]
+        elif (
+            token.level == 1
+            and token.type == "list_item_open"
+            and begin is not None
+            and starts[line] - begin >= LONG_LIST
+            and text[starts[line]] not in " \t"
+        ):
+            yield line
+            begin = starts[line]
+
+
+def _difference(old: str, new: str) -> tuple[int, str] | None:
+    """Return what `new` appends to the last element of `old` at some depth, or None if they differ in another way.
+
+    Without the closing tags at its end, `old` leaves exactly these elements open. If `new` starts with that and ends
+    with the same tags, the part in between is complete HTML inside the innermost of these elements.
+    """
+    ending = _closers_of(old)
+    if ending is None:
+        return None
+    closers = _CLOSER.findall(ending.group())
+    for depth in range(len(closers), 0, -1):
+        tail = "".join(closers[-depth:])
+        if new.endswith(tail) and len(new) >= len(old) and new.startswith(old[: -len(tail)]):
+            return depth, new[len(old) - len(tail) : len(new) - len(tail)]
+    return None
+
+
+def _closers_of(html: str) -> re.Match[str] | None:
+    """Return the closing tags at the end, searching only the part where they can be."""
+    return _CLOSERS.search(html, max(0, len(html) - _LONGEST_CLOSERS))
+
+
+class _Code:
+    """A fenced code block without its end: its HTML grows with its text, except for what may be a closing fence."""
+
+    depth = 3
+
+    def __init__(self, marker: str, line: str) -> None:
+        self._marker = marker
+        self._line = line
+
+    def html(self, begun: str) -> str:
+        """Return the open HTML for comparison: empty, because the block is about to end and to be rendered again."""
+        return ""
+
+    def can_grow(self, text: str) -> bool:
+        """Return whether this text can be added without parsing the block again."""
+        return "\r" not in text and "\0" not in text and not _has_marker(self._line + text, self._marker)
+
+    def grow(self, text: str) -> str:
+        """Return the HTML to append."""
+        # Of an incomplete line, only the first character that isn't a space matters.
+        line = (self._line + text).rpartition("\n")[2]
+        self._line = line.lstrip(" ")[:1]
+        return escape_text(text)
+
+
+class _Words:
+    """Text to which plain words can be appended. Trailing spaces are held back until something follows them."""
+
+    def __init__(self, *, closers: str, blanks: str) -> None:
+        self.depth = len(_CLOSER.findall(closers))
+        self._closers = closers
+        self._blanks = blanks
+        self._grown: list[str] = []
+
+    def html(self, begun: str) -> str:
+        """Return the current open HTML, which was `begun` before words were appended."""
+        return begun[: -len(self._closers)] + "".join(self._grown) + self._closers
+
+    def can_grow(self, text: str) -> bool:
+        """Return whether this text can be added without parsing the block again."""
+        return _PLAIN_TEXT.fullmatch(text) is not None
+
+    def grow(self, text: str) -> str:
+        """Return the HTML to append."""
+        text = self._blanks + text
+        visible = text.rstrip(" ")
+        self._blanks = text[len(visible) :]
+        self._grown.append(escape_text(visible))
+        return self._grown[-1]
+
+
+def _has_marker(lines: str, marker: str) -> bool:
+    return any(line.lstrip(" ").startswith(marker) for line in lines.split("\n"))
+
+
+def _growing(piece: str, html: str) -> _Code | _Words | None:
+    """Return how this open piece can grow without being parsed again, or None if it can't."""
+    fence = _FENCE.match(piece)
+    if fence is not None:
+        marker = fence["marker"]
+        code = piece[fence.end() :]
+        if fence["indent"] or "\r" in piece or "\0" in piece or (marker[0] == "`" and "`" in fence["info"]):
+            return None
+        if _has_marker(code, marker):
+            return None
+        # Load the language now, so that it is ready when the code ends.
+        highlighting.warm_up(fence["info"].strip().partition(" ")[0])
+        return _Code(marker[0], code.rpartition("\n")[2])
+    line = piece[max(piece.rfind("\n"), piece.rfind("\r")) + 1 :]
+    begun = _LETTER_FIRST.match(line)
+    words = line.rstrip(" ")
+    ending = _closers_of(html)
+    if begun is None or begun.end() >= len(words) or not _WORD_END.match(words[-1]) or ending is None:
+        return None
+    # The words must be direct text of the innermost closing element, unlike in a code block or a table cell.
+    if not _WORD_CLOSERS.fullmatch(ending.group()) or not html.endswith(
+        escape_text(words[-1]), 0, ending.start()
+    ):
+        return None
+    return _Words(closers=ending.group(), blanks=line[len(words) :])
+
+
+def render_markdown(text: str) -> SafeString:
+    """Return the HTML of a complete text. It has the same elements as a page that received the text as a stream."""
+    key = text, get_language()
+    known = _rendered.get(key)
+    if known is not None:
+        return known[0]
+    with highlighting.shared_wait() as wait:
+        missed = wait.missed
+        html = mark_safe(_render_whole(text))  # noqa: S308  (it comes from the sanitiser)
+        if wait.missed == missed:
+            _rendered.put(key, html, weight=len(text) + len(html))
+    return html
+
+
+_rendered: Cache[tuple[str, str | None], SafeString] = Cache(_CACHED_CHARACTERS)
+
+
+def _render_whole(text: str) -> str:
+    pieces = list(_cut(text, is_whole=True))
+    references = References()
+    for piece in pieces:
+        # If a name is defined more than once, the first definition applies.
+        references.addresses = piece.defines | references.addresses
+    # A link may be used before the line that defines its address.
+    whole = references if references.addresses else None
+    return "".join(piece.render(is_finished=True, references=whole) for piece in pieces)

@@ -1,0 +1,1 @@
+"""The evaluation on pages of other subjects."""

@@ -1,1 +1,0 @@
-"""Writing answers: who makes the upstream calls, how their text is kept, and how viewers follow it."""

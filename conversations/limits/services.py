@@ -1,0 +1,35 @@
+"""Count uses against a limit per period, exactly, across processes."""
+
+import datetime as dt
+
+from django.db.models import F
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from conversations.limits.models import UseCounter
+
+
+def start_of_day(now: dt.datetime) -> dt.datetime:
+    """Return midnight at the start of this day, in the current time zone."""
+    return timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def key_of_address(kind: str, address: str) -> str:
+    """Return a counter key for an IP address, as an HMAC so that the address itself is not stored."""
+    return f"{kind}:{salted_hmac('conversations.quotas', address, algorithm='sha256').hexdigest()[:32]}"
+
+
+def take(key: str, *, limit: int, period_start: dt.datetime) -> bool:
+    """Count one use, and return True. If the limit for this period is reached, count nothing and return False.
+
+    A single conditional update decides, so simultaneous calls never exceed the limit.
+    """
+    UseCounter.objects.get_or_create(key=key, period_start=period_start)
+    counters = UseCounter.objects.filter(key=key, period_start=period_start, count__lt=limit)
+    return bool(counters.update(count=F("count") + 1))
+
+
+def forget_before(moment: dt.datetime) -> int:
+    """Delete the counters of periods that started before this time, and return their number."""
+    count, _by_model = UseCounter.objects.filter(period_start__lt=moment).delete()
+    return count

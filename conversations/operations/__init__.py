@@ -1,1 +1,0 @@
-"""The writes of the application, one function per verb. Each is one transaction and takes the time as `now` (UTC)."""

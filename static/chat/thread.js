@@ -1,0 +1,163 @@
+"use strict";
+
+/* The messages: follow an answer only while the reader is at the end, keep the reading position when earlier messages load,
+   and copy the source text. */
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const chat = byId("chat");
+  const thread = byId("thread");
+  const scroller = byId("scroller");
+  const jump = byId("jump");
+  const hasKeyboard = matchMedia("(hover: hover) and (pointer: fine)").matches;
+
+  // --- Following ---
+
+  const NEAR = 80; // within this many pixels the reader counts as being at the end
+  let isFollowing = true;
+  let lastTop = 0;
+
+  const distance = () => scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
+
+  const follow = () => {
+    isFollowing = true;
+    jump.hidden = true;
+    scroller.scrollTop = scroller.scrollHeight;
+    lastTop = scroller.scrollTop;
+  };
+
+  scroller.addEventListener("scroll", () => {
+    const top = scroller.scrollTop;
+    const away = distance();
+    if (away <= 2) isFollowing = true;
+    else if (top < lastTop) isFollowing = false; // Scrolling up, even a little, means the reader wants to stay there.
+    else if (top > lastTop && away <= NEAR) isFollowing = true;
+    lastTop = top;
+    jump.hidden = isFollowing || away <= NEAR;
+  }, { passive: true });
+
+  jump.addEventListener("click", () => {
+    follow();
+    if (hasKeyboard) byId("text").focus({ preventScroll: true });
+  });
+
+  chat.addEventListener("chat:accepted", follow);
+
+  /** Make boxes that scroll sideways focusable, and leave the others out of the tab order. */
+  const makeScrollable = () => {
+    for (const box of thread.querySelectorAll(".code pre, .table")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  };
+
+  // A phone's keyboard, a rotated screen and a growing composer all change the available height.
+  new ResizeObserver(() => {
+    if (isFollowing) follow();
+    makeScrollable();
+  }).observe(scroller);
+
+  // --- Changes ---
+
+  let earlier = null; // the reading position when earlier messages were requested
+  let wasBusy = Boolean(thread.querySelector(".open"));
+
+  thread.addEventListener("htmx:before:swap", (event) => {
+    if (event.target.id !== "earlier-link") return;
+    earlier = { distance: distance(), first: thread.querySelector(".message") };
+  });
+
+  /** Show times in the reader's time zone, because the server only knows the site's. */
+  const localiseTimes = () => {
+    const { lang } = document.documentElement;
+    // Chinese times use 24 hours as on the server, although browsers default to 12 in Traditional Chinese. The parts are
+    // listed because the named styles drop 年月日 if the hour cycle is changed.
+    const format = new Intl.DateTimeFormat(lang, lang.startsWith("zh")
+      ? { year: "numeric", month: "long", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }
+      : { dateStyle: "medium", timeStyle: "short" });
+    for (const time of thread.querySelectorAll("time:not([data-local])")) {
+      time.textContent = format.format(new Date(time.dateTime));
+      time.dataset.local = "";
+    }
+  };
+
+  const finish = () => {
+    localiseTimes();
+    makeScrollable();
+  };
+
+  const showEarlier = ({ distance: before, first }) => {
+    scroller.scrollTop = scroller.scrollHeight - scroller.clientHeight - before;
+    finish();
+    if (byId("earlier-link")) return; // htmx has already focused the new link.
+    first.tabIndex = -1;
+    first.focus({ preventScroll: true });
+  };
+
+  const turnChanged = () => {
+    for (const message of thread.querySelectorAll("[aria-busy]")) {
+      if (!message.querySelector(".open")) message.removeAttribute("aria-busy");
+    }
+    finish();
+    // The button that had the focus may have been removed.
+    const hasLostFocus = document.activeElement === document.body || !document.activeElement.checkVisibility();
+    if (hasKeyboard && hasLostFocus) byId("text").focus({ preventScroll: true });
+  };
+
+  /** Return whether a change happened in the report form below an answer, which the reader is looking at. */
+  const isInReport = ({ target }) => (target.closest ? target : target.parentElement)?.closest(".report-place");
+
+  new MutationObserver((changes) => {
+    if (changes.every(isInReport)) {
+      isFollowing = distance() <= 2 && !thread.querySelector("form.report");
+      jump.hidden = distance() <= NEAR;
+      return;
+    }
+    if (earlier) {
+      showEarlier(earlier);
+      earlier = null;
+    } else if (isFollowing) {
+      follow();
+    } else {
+      jump.hidden = distance() <= NEAR;
+    }
+    const isBusy = Boolean(thread.querySelector(".open"));
+    // An answer may start and end between two calls, for example if it fails at once.
+    if (isBusy !== wasBusy || thread.querySelector("time:not([data-local])")) turnChanged();
+    wasBusy = isBusy;
+  }).observe(thread, { childList: true, characterData: true, subtree: true });
+
+  // --- Copying ---
+
+  const copy = async (text) => {
+    // The clipboard API needs https.
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "visually-hidden";
+    document.body.append(field);
+    field.select();
+    const isDone = document.execCommand("copy");
+    field.remove();
+    if (!isDone) throw new Error("The browser did not copy.");
+  };
+
+  thread.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const code = button.closest(".code")?.querySelector("pre");
+    const source = button.parentElement.querySelector("template[data-source]");
+    let word = chat.dataset.textCopied;
+    try {
+      await copy(code ? code.textContent.replace(/\n$/, "") : source.content.textContent);
+      button.classList.add("is-copied");
+      setTimeout(() => button.classList.remove("is-copied"), 2_000);
+    } catch {
+      word = chat.dataset.textNotCopied;
+    }
+    button.focus({ preventScroll: true });
+    byId("announce").textContent = word;
+  });
+
+  finish();
+  follow();
+})();

@@ -1,0 +1,359 @@
+"""Test access over HTTP and sockets: sign-up modes, invitations, guests, approval, the terms, and the admin."""
+
+import asyncio
+import datetime as dt
+import re
+import uuid
+from typing import Any
+
+import pytest
+from channels.db import database_sync_to_async
+from django.conf import LazySettings
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from conversations.access import selectors as access
+from conversations.access.models import Invitation, Membership, NoticeAcceptance, Preview, SiteAccess
+from conversations.access.services import invitations, terms
+from conversations.access.services.approvals import approve
+from conversations.accounts.models import User
+from conversations.catalogue.models import ChatModel
+from conversations.chat.models import Conversation, Generation
+from conversations.review.models import ReviewEvent
+from tests.access.test_access import make_invitation, make_person, make_preview, member_of
+from tests.answers import answer
+from tests.fakes import RunningUpstream
+from tests.guards.test_who_reaches_what import client_of
+from tests.page import Page, signed_in
+from tests.staff import make_staff
+
+PASSWORD = "correct horse battery"
+SIGN_UP = {"username": "bob", "password1": PASSWORD, "password2": PASSWORD}
+
+
+@pytest.fixture(autouse=True)
+def _model(model: ChatModel) -> None:
+    pass
+
+
+def sign_up(client: Client, **values: str) -> Any:
+    return client.post("/accounts/signup/", {**SIGN_UP, **values})
+
+
+# --- Sign-up ---
+
+
+@pytest.mark.parametrize(
+    ("mode", "standing"), [("open", "member"), ("approval", "pending"), ("invitation", ""), ("closed", "")]
+)
+def test_the_four_sign_up_modes(settings: LazySettings, mode: str, standing: str) -> None:
+    settings.SIGNUP = mode
+    client = Client()
+    sign_up(client)
+    bob = User.objects.filter(username="bob").first()
+    assert (bob.standing if bob else "") == standing
+    login = Client().get("/accounts/login/").text
+    assert ("/accounts/signup/" in login) == (mode in {"open", "approval"})
+    assert ("/join/" in login) == (mode == "invitation")
+
+
+@pytest.mark.parametrize("mode", ["approval", "invitation"])
+def test_an_invitation_works_in_every_mode_but_closed(settings: LazySettings, mode: str) -> None:
+    settings.SIGNUP = mode
+    invitation = make_invitation(make_preview())
+    client = Client()
+    refused = client.post("/join/", {"code": "nonsense"})
+    assert (refused.status_code, "Invitation code not found" in refused.text) == (422, True)
+    there = client.post("/join/", {"code": invitation.shown_code.lower()})
+    page = client.get(there["Location"])
+    assert "Spring" in page.text
+    sign_up(client)
+    bob = User.objects.get(username="bob")
+    assert bob.standing == "preview"
+    assert Membership.objects.get().invitation == invitation
+    assert client.get("/").status_code == 200
+
+
+def test_closed_sign_up_refuses_invitations_too(settings: LazySettings) -> None:
+    settings.SIGNUP = "closed"
+    client = Client()
+    client.get(reverse("join_by_link", args=[make_invitation(make_preview()).code]))
+    sign_up(client)
+    assert not User.objects.filter(username="bob").exists()
+
+
+def test_no_account_is_created_if_the_code_has_become_unusable(settings: LazySettings) -> None:
+    settings.SIGNUP = "invitation"
+    invitation = make_invitation(make_preview(email_domains="example.org"))
+    client = Client()
+    client.get(reverse("join_by_link", args=[invitation.code]))
+    assert sign_up(client, email="bob@evil.example")["Location"] == "/join/"
+    assert not User.objects.filter(username="bob").exists()
+    assert "eligible for this preview" in client.get("/join/").text
+    Invitation.objects.update(uses=1)
+    sign_up(client, email="bob@example.org")
+    assert not User.objects.filter(username="bob").exists()
+
+
+def test_a_signed_in_user_joins_with_one_button(alice: User) -> None:
+    User.objects.update(standing="pending")
+    invitation = make_invitation(make_preview())
+    hers = signed_in(alice)
+    place = reverse("join_by_link", args=[invitation.code])
+    assert "Join as alice" in hers.get(place).text
+    assert not Membership.objects.exists()
+    assert hers.post(place)["Location"] == "/"
+    assert Membership.objects.get().user == alice
+
+
+def test_attempts_at_codes_are_limited() -> None:
+    client = Client()
+    for number in range(30):
+        tried = client.post("/join/", {"code": f"WRONG{number}"}, REMOTE_ADDR="192.0.2.7")
+        assert "Invitation code not found" in tried.text
+    assert "Too many incorrect codes" in client.post("/join/", {"code": "X"}, REMOTE_ADDR="192.0.2.7").text
+    assert (
+        "Too many incorrect codes" not in client.post("/join/", {"code": "X"}, REMOTE_ADDR="192.0.2.8").text
+    )
+    # A forged header doesn't bypass the limit.
+    forged = client.post("/join/", {"code": "X"}, REMOTE_ADDR="192.0.2.7", HTTP_X_FORWARDED_FOR="192.0.2.9")
+    assert "Too many incorrect codes" in forged.text
+
+
+# --- Guests ---
+
+
+@pytest.fixture
+def guest() -> Client:
+    preview = make_preview(allows_guests=True, guest_messages=1)
+    client = Client()
+    place = reverse("preview", args=[preview.uuid])
+    assert "Continue as a guest" in client.get(place).text
+    assert client.post(place)["Location"] == "/"
+    return client
+
+
+def say(client: Client, text: str = "Hello") -> Any:
+    return client.post("/send/", {"text": text, "client_id": str(uuid.uuid4())})
+
+
+def end_all() -> None:
+    Generation.objects.update(status="complete", ended_at=timezone.now())
+
+
+def test_a_guest_who_signs_up_keeps_their_conversations(guest: Client, settings: LazySettings) -> None:
+    assert say(guest).status_code == 302
+    end_all()
+    wall = say(guest, "My next thought")
+    assert wall.status_code == 422
+    assert "Sign up or sign in to continue" in wall.text
+    assert ">My next thought</textarea>" in wall.text
+    old = User.objects.get(standing="guest")
+    assert guest.get("/accounts/signup/").status_code == 200
+    assert guest.get("/accounts/login/").status_code == 200
+    sign_up(guest)
+    bob = User.objects.get(username="bob")
+    assert Conversation.objects.visible_to(bob).count() == 1
+    assert not User.objects.filter(pk=old.pk).exists()
+    page = guest.get("/").text
+    assert f'data-adopted="{old.uuid}"' in page
+    assert f'data-adopted="{old.uuid}"' not in guest.get("/").text
+
+
+def test_a_guest_who_signs_in_keeps_their_conversations(guest: Client, alice: User, charlie: User) -> None:
+    say(guest)
+    guest.post("/accounts/login/", {"login": "alice", "password": PASSWORD})
+    assert Conversation.objects.visible_to(alice).count() == 1
+    guest.post("/accounts/logout/")
+    guest.post("/accounts/login/", {"login": "charlie", "password": PASSWORD})
+    assert not Conversation.objects.visible_to(charlie).exists()
+
+
+def test_guests_cannot_open_account_pages(guest: Client) -> None:
+    response = guest.get("/accounts/password/change/")
+    assert response.status_code == 302
+    assert "/accounts/login/" in response["Location"]
+    assert guest.get("/admin/").status_code == 302
+
+
+def test_a_preview_closed_to_guests_is_not_found(alice: User) -> None:
+    now = timezone.now()
+    for values in ({}, {"allows_guests": True, "ends_at": now}, {"allows_guests": True, "is_enabled": False}):
+        preview = make_preview(**values)
+        assert Client().get(reverse("preview", args=[preview.uuid])).status_code == 404
+        assert Client().post(reverse("preview", args=[preview.uuid])).status_code == 404
+
+
+# --- Approval, the terms, the end of a preview ---
+
+
+def test_pending_users_see_that_they_await_approval() -> None:
+    person = make_person("pat", email="pat@example.org")
+    client = signed_in(person)
+    page = client.get("/")
+    assert (page.status_code, "awaiting approval" in page.text) == (403, True)
+    assert say(client).status_code == 403
+    approve(user=person)
+    assert client.get("/").status_code == 200
+
+
+def test_each_version_of_the_terms_is_accepted_once(alice: User) -> None:
+    terms.ensure_notice(now=timezone.now())
+    hers = signed_in(alice)
+    assert "Before you begin" in hers.get("/").text
+    for wrong in ("", "x", "99"):
+        assert hers.post("/notice/", {"version": wrong}).status_code == 404
+    assert hers.post("/notice/", {"version": "1"})["Location"] == "/"
+    assert "Before you begin" not in hers.get("/").text
+    terms.publish_notice(text="**Other** words <script>x</script>", now=timezone.now())
+    page = hers.get("/").text
+    assert "<strong>Other</strong>" in page
+    assert "<script>x" not in page
+    assert NoticeAcceptance.objects.count() == 1
+
+
+def test_people_can_read_and_export_after_a_preview_ends() -> None:
+    preview = make_preview(name="Spring <preview>")
+    person = member_of(preview)
+    told = answer(person, "The answer.")
+    client = signed_in(person)
+    assert "Spring &lt;preview&gt;" in client.get("/").text
+    Preview.objects.update(ends_at=timezone.now() - dt.timedelta(seconds=1))
+    page = client.get(reverse("conversation", args=[told.conversation.uuid])).text
+    assert "You can still read and export" in page
+    assert "The answer." in page
+    assert "hx-ws:connect" not in page
+    exported = client.get(reverse("conversation_export", args=[told.conversation.uuid]))
+    assert exported["Content-Type"].startswith("text/markdown")
+    assert "The answer." in exported.text
+    assert say(client).status_code == 422
+
+
+def test_search_engines_may_index_production_only(settings: LazySettings) -> None:
+    settings.IS_PRODUCTION = False
+    assert Client().get("/robots.txt").text.endswith("Disallow: /\n")
+    assert Client().get("/accounts/login/")["X-Robots-Tag"] == "noindex, nofollow"
+    settings.IS_PRODUCTION = True
+    assert "Allow: /accounts/login/" in Client().get("/robots.txt").text
+    assert "X-Robots-Tag" not in Client().get("/accounts/login/")
+
+
+def test_staging_is_marked_on_every_page(settings: LazySettings) -> None:
+    settings.IS_PRODUCTION, settings.ENVIRONMENT = False, "staging"
+    assert "Staging" in Client().get("/accounts/login/").text
+    root = signed_in(User.objects.create_superuser("root", password=PASSWORD))
+    assert "Chat administration · Staging" in root.get("/admin/").text
+    settings.ENVIRONMENT = "development"
+    assert "Staging" not in root.get("/admin/").text
+
+
+# --- Admin ---
+
+
+def test_staff_create_invitations_and_see_who_used_them(alice: User) -> None:
+    host = make_staff("host", "view_preview", "add_invitation", "view_invitation", "change_invitation")
+    client = signed_in(host)
+    preview = make_preview()
+    place = reverse("admin:access_preview_invite", args=[preview.pk])
+    values = {"count": "3", "uses_allowed": "2", "label": "=cmd()", "expires_at_0": "", "expires_at_1": ""}
+    refused = client.post(place, {**values, "emails": "not an address"})
+    assert (refused.status_code, Invitation.objects.count()) == (422, 0)
+    page = client.post(place, values, follow=True)
+    made = list(Invitation.objects.order_by("pk"))
+    assert len(made) == 3
+    assert all(invitation.shown_code in page.text for invitation in made)
+    invitations.redeem(user=alice, code=made[0].code, now=timezone.now())
+    listed = reverse("admin:access_invitation_changelist")
+    chosen = {"_selected_action": [invitation.pk for invitation in made]}
+    exported = client.post(listed, {"action": "export", **chosen})
+    table = b"".join(exported).decode()
+    assert "'=cmd()" in table
+    assert "alice" in table
+    sheet = client.post(listed, {"action": "print_sheet", **chosen}).text
+    assert made[1].shown_code in sheet
+    client.post(listed, {"action": "revoke_and_end", **chosen})
+    assert Membership.objects.get().ended_at is not None
+    nobody = signed_in(make_staff("nobody", "view_preview"))
+    assert nobody.get(place).status_code == 403
+    assert nobody.get(listed).status_code == 403
+
+
+def test_looking_up_a_pseudonymous_id_is_logged(alice: User) -> None:
+    from conversations.chat.generation.end_user import end_user_id
+
+    client = signed_in(make_staff("tracer", "trace_end_user", "view_user"))
+    place = reverse("admin:accounts_user_trace")
+    values = {"identifier": end_user_id(alice), "reason": "Abuse."}
+    assert "alice" in client.post(place, values).text
+    [event] = ReviewEvent.objects.all()
+    assert (event.kind, event.text, event.details["found"]) == ("traced", "Abuse.", str(alice.uuid))
+    assert signed_in(make_staff("nobody", "view_user")).post(place, values).status_code == 403
+
+
+def test_the_sign_up_mode_is_set_in_the_admin(db: None) -> None:
+    root = User.objects.create_superuser("root", password=PASSWORD)
+    client = signed_in(root)
+    place = client.get(reverse("admin:access_siteaccess_changelist"))["Location"]
+    client.post(place, {"signup": "closed"})
+    assert SiteAccess.objects.get().signup == "closed"
+    assert access.signup_mode() == "closed"
+
+
+# --- Sockets ---
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_running_answer_stops_when_its_preview_ends(
+    model: ChatModel, service: Any, upstream: RunningUpstream
+) -> None:
+    preview = await database_sync_to_async(make_preview)(messages_total=5)
+    person = await database_sync_to_async(member_of)(preview)
+    page = Page(await database_sync_to_async(signed_in)(person))
+    assert await page.open()
+    upstream.answer_with("Some text. ", upstream.hold(), "never")
+    await page.say("Go")
+    frames = await page.until("Some text")
+    assert re.search(r'hx-target="#use".*?4 messages left', frames, re.DOTALL)
+    await Preview.objects.aupdate(ends_at=timezone.now())
+    assert await page.closed() == 4423
+    async with asyncio.timeout(10):
+        while (generation := await Generation.objects.select_related("message").aget()).is_active:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert (generation.status, generation.message.text) == ("stopped", "Some text. ")
+    again = Page(await database_sync_to_async(signed_in)(person))
+    await again.open()
+    assert await again.closed() == 4423
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("role", ["member", "preview", "guest"])
+async def test_providers_receive_only_pseudonymous_ids(
+    model: ChatModel, service: Any, upstream: RunningUpstream, settings: LazySettings, role: str
+) -> None:
+    client = await database_sync_to_async(client_of)(role)
+    user = await User.objects.aget(standing=role)
+    page = Page(client)
+    assert await page.open()
+    place: Conversation | None = None
+    for keys in ({}, {}, {"k2": "another secret, as long"}):
+        settings.END_USER_ID_KEYS = keys
+        await page.say("Hello", place)
+        await page.until("The answer is complete")
+        place = await Conversation.objects.aget()
+    bodies = [request.body for request in upstream.requests]
+    ids = [body["safety_identifier"] for body in bodies]
+    assert ids == [body["user"] for body in bodies]
+    # The ID stays the same for a person until the key changes.
+    assert ids[0] == ids[1] != ids[2]
+    for secret in (user.username, str(user.uuid), user.uuid.hex, user.email or "@example.org"):
+        assert secret not in str(bodies)
+    await page.close()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_providers_that_reject_user_ids_receive_none(tab: Page, upstream: RunningUpstream) -> None:
+    await ChatModel.objects.aupdate(sends_end_user_id=False)
+    await tab.say("Hello")
+    await tab.until("The answer is complete")
+    assert not {"user", "safety_identifier"} & set(upstream.requests[0].body)

@@ -1,0 +1,81 @@
+"""Tests for choosing the messages to send: whole turns, newest first, as many as fit."""
+
+import uuid
+
+import pytest
+from django.conf import LazySettings
+from django.utils import timezone
+
+from conversations.accounts.models import User
+from conversations.catalogue.models import ChatModel
+from conversations.chat.generation import prompt
+from conversations.chat.models import Generation, Message
+from conversations.chat.services import turns
+from conversations.limits import rules as limits
+from conversations.llm import tokens
+from conversations.llm.chat import ChatMessage
+
+pytestmark = pytest.mark.django_db
+
+
+def send(user: User, text: str, *, after: Generation | None = None) -> Generation:
+    conversation = after.conversation.uuid if after else None
+    turn = turns.start_turn(
+        user=user, conversation=conversation, text=text, client_id=uuid.uuid4(), now=timezone.now()
+    )
+    return turn.generation
+
+
+def end(generation: Generation, text: str) -> None:
+    Generation.objects.filter(pk=generation.pk).update(status="complete", ended_at=timezone.now())
+    Message.objects.filter(pk=generation.message_id).update(text=text)
+
+
+def sent(generation: Generation) -> list[str]:
+    generation.refresh_from_db()
+    return [message.text for message in prompt.prepare(generation.pk).messages]
+
+
+def test_older_turns_are_left_out_whole(alice: User, model: ChatModel, settings: LazySettings) -> None:
+    first = send(alice, "word " * 1_400)
+    end(first, "reply " * 1_400)
+    second = send(alice, "short", after=first)
+    assert sent(second) == [settings.CHAT_SYSTEM_PROMPT, "short"]
+    second.refresh_from_db()
+    assert second.trimmed_messages == 2
+
+
+def test_nothing_is_left_out_if_everything_fits(
+    alice: User, model: ChatModel, settings: LazySettings
+) -> None:
+    first = send(alice, "One")
+    end(first, "Two")
+    second = send(alice, "Three", after=first)
+    assert sent(second) == [settings.CHAT_SYSTEM_PROMPT, "One", "Two", "Three"]
+    assert second.trimmed_messages == 0
+
+
+@pytest.mark.parametrize("system_prompt", ["", "Be brief."])
+def test_the_check_before_sending_agrees_with_what_fits(
+    alice: User, model: ChatModel, settings: LazySettings, system_prompt: str
+) -> None:
+    settings.CHAT_SYSTEM_PROMPT = system_prompt
+    # A model whose tokens can be counted exactly.
+    model.upstream_name = "gpt-4o"
+    model.save()
+    messages = [ChatMessage.of_text("user", "word " * 50)]
+    if system_prompt:
+        messages.insert(0, ChatMessage.of_text("system", system_prompt))
+    needed = tokens.count_messages(messages, model="gpt-4o").tokens + model.max_output_tokens
+    # The opening of the reply is counted once.
+    for window, fits in ((needed, True), (needed - 1, False)):
+        model.context_window = window
+        asked = [("user", "word " * 50)]
+        if fits:
+            prompt.check_fits(asked, model=model, max_tokens=model.max_output_tokens)
+            model.save()
+            generation = send(alice, "word " * 50)
+            assert len(sent(generation)) == len(messages)
+        else:
+            with pytest.raises(limits.WindowExceeded):
+                prompt.check_fits(asked, model=model, max_tokens=model.max_output_tokens)

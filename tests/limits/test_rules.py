@@ -1,0 +1,81 @@
+"""Test the limits with tables and with properties."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversations.limits import rules as limits
+
+
+def test_characters_are_checked_before_tokens_are_counted() -> None:
+    def count(text: str) -> int:
+        raise AssertionError("the tokens of a text that is too long must not be counted")
+
+    with pytest.raises(limits.TooManyCharacters) as refused:
+        limits.check_input("x" * 11, max_chars=10, max_tokens=100, count_tokens=count)
+    assert (refused.value.limit, refused.value.actual) == (10, 11)
+
+
+def test_tokens_are_checked() -> None:
+    limits.check_input("four", max_chars=10, max_tokens=4, count_tokens=len)
+    with pytest.raises(limits.TooManyTokens):
+        limits.check_input("fives", max_chars=10, max_tokens=4, count_tokens=len)
+
+
+@pytest.mark.parametrize(
+    ("requested", "site_cap", "model_cap", "expected"),
+    [(None, 100, 50, 50), (None, 30, 50, 30), (1, 100, 50, 1), (50, 100, 50, 50), (30, 30, 50, 30)],
+)
+def test_output_limits_up_to_the_cap_are_allowed(
+    requested: int | None, site_cap: int, model_cap: int, expected: int
+) -> None:
+    assert limits.output_cap(requested, site_cap=site_cap, model_cap=model_cap) == expected
+
+
+@pytest.mark.parametrize(
+    ("requested", "site_cap", "model_cap"), [(51, 100, 50), (31, 30, 50), (10**9, 30, 50)]
+)
+def test_output_limits_above_the_cap_are_refused(requested: int, site_cap: int, model_cap: int) -> None:
+    with pytest.raises(limits.TooManyOutputTokens) as refused:
+        limits.output_cap(requested, site_cap=site_cap, model_cap=model_cap)
+    assert refused.value.limit == min(site_cap, model_cap)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room", "expected"),
+    [
+        ([("user", 10)], 10, 1),
+        ([("user", 10), ("assistant", 10), ("user", 10)], 30, 3),
+        # The answer would fit but its question would not, so the whole turn is dropped.
+        ([("user", 10), ("assistant", 10), ("user", 10)], 29, 1),
+        # A message whose answer failed still starts its own turn.
+        ([("user", 1), ("user", 1), ("assistant", 100), ("user", 1)], 40, 2),
+    ],
+)
+def test_the_newest_whole_turns_are_kept(sizes: list[tuple[str, int]], room: int, expected: int) -> None:
+    assert limits.count_fitting(iter(sizes), room=room) == expected
+
+
+def test_a_newest_message_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(limits.WindowExceeded):
+        limits.count_fitting([("user", 10)], room=9)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.integers(0, 50)), max_size=30),
+    st.integers(0, 400),
+)
+def test_kept_messages_fit_and_start_with_a_question(earlier: list[tuple[str, int]], room: int) -> None:
+    sizes = [("user", 5), *earlier]
+    try:
+        kept = limits.count_fitting(sizes, room=room)
+    except limits.WindowExceeded:
+        assert room < 5
+        return
+    used = sum(tokens for _, tokens in sizes[:kept])
+    assert used <= room
+    assert sizes[kept - 1][0] == "user"
+    following = next((n for n in range(kept, len(sizes)) if sizes[n][0] == "user"), None)
+    if following is not None:
+        more = sum(tokens for _, tokens in sizes[: following + 1])
+        assert more > room
