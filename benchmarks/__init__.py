@@ -1,1 +1,1 @@
-"""What measures speed, memory and cost. No part of the tests: figures depend on the machine."""
+"""Benchmarks of speed, memory and cost. They are not tests, because the figures depend on the machine."""

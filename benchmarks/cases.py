@@ -1,4 +1,4 @@
-"""Many review cases, as a busy year leaves them: answers that were reported, snapshots, decisions, appeals, and the log."""
+"""Create many review cases, as after a busy year: reported answers, snapshots, decisions and the log."""
 
 import datetime as dt
 import random
@@ -10,22 +10,12 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from conversations import review
-from conversations.models import (
-    Category,
-    ChatModel,
-    Conversation,
-    Feedback,
-    Generation,
-    Message,
-    Report,
-    ReviewCase,
-    ReviewEvent,
-    ReviewLogHead,
-    Snapshot,
-    User,
-)
-from conversations.operations import review_log, snapshots
+from conversations.accounts.models import User
+from conversations.catalogue.models import ChatModel
+from conversations.chat.models import Conversation, Feedback, Generation, Message
+from conversations.review import rules
+from conversations.review.models import Category, Report, ReviewCase, ReviewEvent, ReviewLogHead, Snapshot
+from conversations.review.services import review_log, snapshots
 
 HOUR = dt.timedelta(hours=1)
 PEOPLE = 1_000
@@ -37,7 +27,7 @@ _ANSWER = "It is **not** so simple.\n\n- One thing\n- Another thing\n\n```python
 
 
 def make_people() -> User:
-    """Make those who report, and those who review; return one of the latter."""
+    """Create reporters and reviewers, and return one of the reviewers."""
     User.objects.bulk_create(User(username=f"person{number}", password="!") for number in range(PEOPLE))
     ChatModel.objects.create(
         slug="measured",
@@ -55,7 +45,7 @@ def make_people() -> User:
 
 
 class Filler:
-    """Adds cases to the database, the same ones for the same seed. All constraints hold, and the log verifies."""
+    """Adds cases to the database, the same for each seed. All constraints hold, and the log is valid."""
 
     def __init__(self, *, now: dt.datetime | None = None, seed: int = 1) -> None:
         self.now = now or timezone.now()
@@ -66,7 +56,7 @@ class Filler:
         self.number = 0
 
     def add(self, count: int) -> None:
-        """Add so many cases."""
+        """Add this number of cases."""
         while count > 0:
             some = min(count, _AT_ONCE)
             self._add(some)
@@ -155,7 +145,7 @@ class Filler:
         chance = self.random
         category = chance.choice([name for name in Category.values if name != Category.OTHER])
         reporters = chance.choice([1, 1, 1, 1, 2, 3])
-        points = review.points_of(category=category, reporters=reporters, records=[])
+        points = rules.points_of(category=category, reporters=reporters, records=[])
         case = ReviewCase(
             message=answer,
             subject=answer.conversation.owner,
@@ -163,7 +153,7 @@ class Filler:
             points=points,
             reporters=reporters,
             opened_at=opened_at,
-            sorts_at=review.place_in_queue(waiting_since=opened_at, points=points),
+            sorts_at=rules.place_in_queue(waiting_since=opened_at, points=points),
         )
         claimed_at = opened_at + HOUR * chance.expovariate(1 / 6)
         if chance.random() < OPEN_SHARE or claimed_at + 4 * HOUR > self.now:

@@ -1,7 +1,7 @@
-"""The readers of a run: one websocket for each stream, all in this process, as little work as possible while they read.
+"""The readers of a benchmark: one websocket per stream, all in this process, doing as little as possible while they read.
 
-Reads a JSON object with the plan from a line of standard input, says `open` when all sockets are open, waits for
-another line, says `ended` after the last answer, waits for the end of its input, and prints what it saw as JSON.
+Reads the plan as JSON from a line of standard input, prints `open` once all websockets are open, waits for another line,
+prints `ended` after the last answer, waits for the end of its input, and prints the results as JSON.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _HEADER_BYTES = ((126, 2), (65_536, 4))
 
 @dataclass
 class Turn:
-    """A message, and which frame came when after it was sent."""
+    """A message, and the frames received after it with their times."""
 
     prompt: str
     sent: float = 0.0
@@ -38,12 +38,12 @@ class Turn:
     problem: str = "not sent"
 
     def seen(self) -> dict[str, Any]:
-        """Return what the reader saw: times in seconds, sizes in bytes as on the wire."""
+        """Return the results: times in seconds, sizes in bytes on the wire."""
         newest: list[float] = []
         each: list[float] = []
         first = last_sent = 0.0
         for received, data in self.frames:
-            # A replaced block brings old words again. A tick is 0.25 ms, which is how exact a time can be.
+            # A replaced block repeats old words. Times are exact to a tick of 0.25 ms.
             fresh = [age for age in ages(data, received=received) if received - age > last_sent + 0.0003]
             if fresh:
                 first = first or received - self.sent
@@ -64,7 +64,7 @@ class Turn:
         }
 
     def _done(self) -> bytes:
-        """Return the HTML of the finished blocks, put together as htmx does it."""
+        """Return the HTML of the finished blocks, assembled as htmx does."""
         done = b""
         for _received, data in self.frames:
             for target, swap, content in _PARTIAL.findall(data):
@@ -76,7 +76,7 @@ class Turn:
 
 
 class Reader:
-    """A person with one page open, who reads an answer to its end and then sends the next message."""
+    """A person with one open page, who reads a whole answer and then sends the next message."""
 
     def __init__(self, socket: ClientConnection, turns: list[Turn], *, is_at_site: bool) -> None:
         self.socket = socket
@@ -87,7 +87,7 @@ class Reader:
         self._acknowledged = 0
 
     async def take_all_turns(self, *, seconds: float) -> None:
-        """Send all messages, one after another, and give each answer so many seconds."""
+        """Send all messages, one after another, waiting up to `seconds` for each answer."""
         for turn in self._turns:
             try:
                 async with asyncio.timeout(seconds):
@@ -131,7 +131,7 @@ def _header_bytes(length: int) -> int:
 
 
 async def run(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Open all sockets, wait for the word, then begin the streams one after another over `ramp` seconds."""
+    """Open all websockets, wait for a line of input, then start the streams, spread over `ramp` seconds."""
     readers, turns = [], []
     for person in plan["people"]:
         socket = await connect(

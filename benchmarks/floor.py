@@ -1,7 +1,7 @@
-"""The floor: the least that a relay in Python can do, on `websockets` and uvloop.
+"""The floor: a minimal relay in Python, with `websockets` and uvloop.
 
-It reads the same upstream, splits its bytes into events and forwards each delta as it comes, escaped and in the frame
-that htmx needs. No users, no database, no Markdown, no coalescing, nothing kept.
+It reads the same upstream, splits its bytes into events and forwards each delta at once, escaped and in the frame that
+htmx needs. It has no users, no database, no Markdown and no coalescing, and stores nothing.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _END = '<hx-partial hx-target=".open" hx-swap="delete"></hx-partial>'
 
 
 async def relay(socket: ServerConnection, *, host: str, port: int) -> None:
-    """Take a message, ask the upstream, forward its deltas, say that it was the last, and take the next message."""
+    """For each message, send a request upstream, forward the deltas, and mark the end."""
     async for prompt in socket:
         reader, writer = await asyncio.open_connection(host, port)
         body = orjson.dumps(
@@ -63,5 +63,5 @@ async def serve(upstream: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--upstream", required=True, help="Base URL, as http://127.0.0.1:9000/v1.")
+    parser.add_argument("--upstream", required=True, help="Base URL, such as http://127.0.0.1:9000/v1.")
     uvloop.run(serve(parser.parse_args().upstream))

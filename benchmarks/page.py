@@ -1,9 +1,9 @@
-"""One person opens a long conversation and a short one: how long each page takes, how large it is, and how many queries.
+"""Compare the page of a long conversation with that of a short one: time, size and queries.
 
     python benchmarks/page.py
 
-Runs in one process, without a network: the middleware, the view, the queries and the templates, one page after the other in
-turn. The last line is a JSON object with the figures and the goals beside them; README.md says what they mean.
+Runs the middleware, the view, the queries and the templates in one process, without a network, alternating between the two
+pages. The last line of output is a JSON object with the figures and goals. README.md explains them.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import site  # noqa: E402  (found where the project is, from wherever this is started)
+from benchmarks import site  # noqa: E402  (works from any folder)
 from benchmarks.stamps import deltas  # noqa: E402
 
-# Name of the figure, and what it must not exceed.
+# Name and upper limit of each figure.
 GOALS: list[tuple[str, float]] = [
     ("ratio", 1.5),
     ("more_queries", 0),
@@ -30,10 +30,12 @@ GOALS: list[tuple[str, float]] = [
 
 
 def write_conversation(*, messages: int, chars: int) -> str:
-    """Make a conversation of so many messages of the one person there is, and return the path of its page."""
+    """Create a conversation with this number of messages for the only user, and return the path of its page."""
     from django.utils import timezone
 
-    from conversations.models import ChatModel, Conversation, Generation, Message, User
+    from conversations.accounts.models import User
+    from conversations.catalogue.models import ChatModel
+    from conversations.chat.models import Conversation, Generation, Message
 
     now = timezone.now()
     owner = User.objects.get()
@@ -73,21 +75,21 @@ def write_conversation(*, messages: int, chars: int) -> str:
 
 
 def load(client: Any, path: str, *, is_cold: bool) -> float:
-    """Return the milliseconds that one page takes; cold, its Markdown is rendered anew."""
-    from conversations.rendering import markdown
+    """Return how many milliseconds a page takes. If cold, its Markdown is rendered again."""
+    from conversations.common.rendering import markdown
 
     if is_cold:
-        markdown._rendered.cache_clear()
+        markdown._rendered.clear()
     begun = time.perf_counter()
     response = client.get(path)
     took = (time.perf_counter() - begun) * 1000
     if response.status_code != 200:
-        raise RuntimeError(f"The page answered {response.status_code}.")
+        raise RuntimeError(f"The page returned {response.status_code}.")
     return took
 
 
 def look_at(client: Any, path: str) -> tuple[int, int]:
-    """Return the queries that a page takes, and its bytes."""
+    """Return the number of queries and the size of a page, in bytes."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -97,15 +99,15 @@ def look_at(client: Any, path: str) -> tuple[int, int]:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Load both pages in turn, and return the medians and what they hold."""
+    """Load the two pages alternately, and return medians, queries and sizes."""
     [cookie] = site.prepare(folder, people=1)
 
     from django.core.management import call_command
     from django.test import Client
 
-    from conversations.operations import catalogue
+    from conversations.catalogue.services import sync_catalogue
 
-    catalogue.sync_catalogue()
+    sync_catalogue()
     call_command("collectstatic", interactive=False, verbosity=0)
     client = Client(SERVER_NAME="localhost", HTTP_COOKIE=cookie)
     long = write_conversation(messages=options.messages, chars=options.chars)
@@ -116,7 +118,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
         for number in range(options.rounds + 1):
             for path, taken in times.items():
                 took = load(client, path, is_cold=is_cold)
-                # The first time of each is for the templates to be read.
+                # The first load only warms up the templates.
                 if number:
                     taken.append(took)
         medians = {path: statistics.median(taken) for path, taken in times.items()}
@@ -135,14 +137,16 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    """Read the options, measure, and print."""
+    """Read the options, measure, and print the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--messages", type=int, default=1000, help="messages of the long conversation (default 1000)"
+        "--messages", type=int, default=1000, help="messages in the long conversation (default 1000)"
     )
-    parser.add_argument("--chars", type=int, default=500, help="characters of an answer, about (default 500)")
+    parser.add_argument(
+        "--chars", type=int, default=500, help="approximate characters per answer (default 500)"
+    )
     parser.add_argument("--rounds", type=int, default=30, help="loads of each page (default 30)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="chatsite-benchmark-") as folder:

@@ -1,4 +1,4 @@
-"""The processes of a run, and what they cost."""
+"""The processes of a benchmark, and their CPU and memory."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 class Process:
-    """A process that says on standard output how far it is, and ends when its standard input does."""
+    """A process that reports its progress on standard output and ends when its standard input does."""
 
     def __init__(
         self, *arguments: str, environment: dict[str, str] | None = None, log: Path | None = None
@@ -44,7 +44,7 @@ class Process:
         print(line, file=self._pipe(self._process.stdin), flush=True)
 
     def hear(self, beginning: str = "") -> str:
-        """Return the next line that begins so. Raises RuntimeError where the process ends before."""
+        """Return the next line with this beginning. Raises RuntimeError if the process ends first."""
         for line in self._pipe(self._process.stdout):
             if line.startswith(beginning):
                 return line.strip()
@@ -63,7 +63,7 @@ class Process:
     @property
     def cpu_ms(self) -> float:
         """User and system time of all threads so far, in milliseconds."""
-        # proc(5): the name in parentheses may hold spaces; utime and stime are fields 14 and 15.
+        # proc(5): the name in parentheses can contain spaces. utime and stime are fields 14 and 15.
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * _TICK_MS
 
@@ -75,7 +75,7 @@ class Process:
 
 
 class MemoryPeak:
-    """The largest resident memory of a process, in kB, looked at ten times a second for the time of the block."""
+    """The peak resident memory of a process during a block, in kB, sampled ten times a second."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -97,7 +97,7 @@ class MemoryPeak:
 
 
 def wait_until_quiet(process: Process) -> None:
-    """Return when the process has used next to no CPU for half a second, or after ten seconds."""
+    """Wait until the process has used almost no CPU for half a second, at most ten seconds."""
     end = time.monotonic() + 10
     before = process.cpu_ms
     while time.monotonic() < end:

@@ -1,9 +1,9 @@
-"""The review with many cases: how long its pages take, and how many queries they make.
+"""Measure the time and the queries of the review pages with many cases.
 
     python benchmarks/review_queue.py --cases 50000
 
-Each page is asked for through Django's test client, by a reviewer, in this process: the time is that of the server alone.
-The database is a scratch one, SQLite or a new one beside that of DATABASE_URL. The last line is a JSON object.
+A reviewer requests each page with Django's test client in this process, so the time is that of the server alone. The
+database is a scratch one: SQLite, or a new one on the server in DATABASE_URL. The last line of output is a JSON object.
 """
 
 import argparse
@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 FEW = 500
 TIMES = 10
-# Name of the page, and how many milliseconds (median) it may take.
+# Name of each page, and its longest median time in milliseconds.
 GOALS = {
     "queue": 200,
     "queue, page 10": 200,
@@ -35,12 +35,12 @@ GOALS = {
     "figures, 90 days": 1_000,
 }
 COLUMNS = ("queries", "ms_p50", "ms_p95", "cpu_ms_p50", "bytes")
-QUEUE = "/admin/conversations/reviewcase/"
+QUEUE = "/admin/review/reviewcase/"
 
 
 @contextmanager
 def scratch_database() -> Iterator[None]:
-    """Have settings point to a database that is gone afterwards. What DATABASE_URL names is left alone."""
+    """Point the settings to a temporary database, without changing the one in DATABASE_URL."""
     given = os.environ.get("DATABASE_URL", "")
     if not given:
         yield
@@ -59,7 +59,7 @@ def scratch_database() -> Iterator[None]:
 
 
 def prepare(folder: Path) -> None:
-    """Set Django up with an empty database, and its static files, which pages refer to."""
+    """Set up Django with an empty database and the static files that the pages need."""
     for name in ("REDIS_URL", "PUBLIC_URL", "SECRET_KEY", "DEBUG", "SIGNUP"):
         os.environ.pop(name, None)
     os.environ["DATA_DIR"] = str(folder)
@@ -76,13 +76,13 @@ def prepare(folder: Path) -> None:
 
 
 def pages() -> dict[str, str]:
-    """Return the addresses that are measured."""
+    """Return the addresses to measure, by name."""
     import datetime as dt
 
     from django.urls import reverse
     from django.utils import timezone
 
-    from conversations.models import ReviewCase
+    from conversations.review.models import ReviewCase
 
     case = ReviewCase.objects.open().by_priority().first()
     assert case is not None
@@ -92,14 +92,14 @@ def pages() -> dict[str, str]:
         "queue, page 10": f"{QUEUE}?p=3" if ReviewCase.objects.count() <= FEW else f"{QUEUE}?p=10",
         "queue, one category": f"{QUEUE}?category=incorrect",
         "queue, closed": f"{QUEUE}?queue=closed",
-        "case": reverse("admin:conversations_reviewcase_change", args=[case.pk]),
+        "case": reverse("admin:review_reviewcase_change", args=[case.pk]),
         "figures, 30 days": figures,
         "figures, 90 days": f"{figures}?first={today - dt.timedelta(days=89)}&last={today}",
     }
 
 
 def measure(client: Any, address: str) -> dict[str, Any]:
-    """Ask for a page again and again. The queries are counted once, apart from the times."""
+    """Request a page repeatedly. The queries are counted in a separate request."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -117,9 +117,9 @@ def measure(client: Any, address: str) -> dict[str, Any]:
     return {
         "queries": len(queries),
         "ms_p50": round(statistics.median(seconds) * 1000, 1),
-        # Of ten, the slowest one.
+        # The slowest of ten.
         "ms_p95": round(sorted(seconds)[int(TIMES * 0.95)] * 1000, 1),
-        # Of this process alone, whatever else the machine does; with SQLite the database's work is in it.
+        # Only of this process, whatever else the machine does. Includes the database if it is SQLite.
         "cpu_ms_p50": round(statistics.median(busy) * 1000, 1),
         "bytes": len(response.content),
         "slowest": [(query["time"], query["sql"]) for query in slowest],
@@ -127,7 +127,7 @@ def measure(client: Any, address: str) -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Fill the database, with few cases first, and measure both times."""
+    """Measure with few cases, then with all."""
     from django.db import connection
     from django.test import Client
 
@@ -142,13 +142,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         filler.add(count)
         print(f"{count} cases made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
         if connection.vendor == "postgresql":
-            # What autovacuum does by itself in a database that lives longer.
+            # In a long-lived database, autovacuum does this.
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE")
         measured.append({name: measure(client, address) for name, address in pages().items()})
     few, many = measured
     if options.verify:
-        from conversations.operations import review_log
+        from conversations.review.services import review_log
 
         began = time.perf_counter()
         verified = review_log.verify()
@@ -173,16 +173,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Read the options, measure, and print. Returns the exit code: 1 where the number of queries grew with the cases."""
+    """Read the options, measure, print, and return the exit code: 1 if the queries grow with the cases."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cases", type=int, default=50_000, help="cases in the end (default 50000)")
+    parser.add_argument("--cases", type=int, default=50_000, help="total number of cases (default 50000)")
     parser.add_argument("--sql", action="store_true", help="print the slowest queries of each page")
     parser.add_argument("--verify", action="store_true", help="verify the log as well")
     options = parser.parse_args()
     if options.cases <= FEW:
-        parser.error(f"At least {FEW + 1} cases.")
+        parser.error(f"--cases must be at least {FEW + 1}.")
     with (
         tempfile.TemporaryDirectory(prefix="chatsite-benchmark-", ignore_cleanup_errors=True) as folder,
         scratch_database(),

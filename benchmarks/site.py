@@ -1,16 +1,17 @@
-"""The site that is measured: its data folder, its people, its process, and what it kept."""
+"""The site under test: its data folder, users, process and stored answers."""
 
 import os
 from pathlib import Path
 
 from benchmarks.processes import Process
+from tests.stage import sign_in_people
 
-# What this machine is set up for must not change what is measured.
+# The settings of this machine must not affect the results.
 _UNSET = ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "OPENAI_BASE_URL", "SECRET_KEY", "DEBUG")
 
 
 def prepare(folder: Path, *, people: int) -> list[str]:
-    """Make a database in the folder with so many people who are signed in, and return their cookies."""
+    """Create a database with this number of signed-in users, and return their cookies."""
     for name in _UNSET:
         os.environ.pop(name, None)
     os.environ["DATA_DIR"] = str(folder)
@@ -20,37 +21,14 @@ def prepare(folder: Path, *, people: int) -> list[str]:
 
     django.setup()
 
-    # The models can be imported only now.
-    from django.conf import settings
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
     from django.core.management import call_command
-    from django.utils import timezone
-
-    from conversations.models import NoticeAcceptance, User
-    from conversations.operations import access
 
     call_command("migrate", interactive=False, verbosity=0)
-    # A password that nobody knows; hashing one for each person would take longer than the measurement.
-    User.objects.bulk_create(User(username=f"reader{number}", password="!") for number in range(people))
-    access.ensure_notice(now=timezone.now())
-    notice = access.notice_in_force()
-    NoticeAcceptance.objects.bulk_create(
-        NoticeAcceptance(user=user, notice=notice, accepted_at=timezone.now()) for user in User.objects.all()
-    )
-    cookies = []
-    for user in User.objects.order_by("pk"):
-        session = SessionStore()
-        session[SESSION_KEY] = str(user.pk)
-        session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-        session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-        session.create()
-        cookies.append(f"{settings.SESSION_COOKIE_NAME}={session.session_key}")
-    return cookies
+    return sign_in_people(people)
 
 
 def serve(upstream: str, *, folder: Path, streams: int) -> Process:
-    """Start the real server on a free port, with its caps out of the way of what is measured."""
+    """Start the real server on a free port, with caps too high to affect the results."""
     environment = {
         "CHAT_MAX_OUTPUT_TOKENS": "1000000",
         "CHAT_MODEL": "fake",
@@ -67,15 +45,18 @@ def serve(upstream: str, *, folder: Path, streams: int) -> Process:
 
 
 def answers() -> dict[str, str]:
-    """Return the text of each answer in the database, by its prompt."""
-    from conversations.models import Message
+    """Return the text of each stored answer by its prompt."""
+    from conversations.chat.models import Message
 
     found = Message.objects.filter(role=Message.Role.ASSISTANT).select_related("parent")
     return {message.parent.text: message.text for message in found if message.parent}
 
 
 def rendered(text: str) -> str:
-    """Return the HTML that a page shows for a complete answer."""
-    from conversations.rendering.markdown import render_markdown
+    """Return the HTML that a page contains for a complete answer."""
+    from conversations.common.rendering import highlighting
+    from conversations.common.rendering.markdown import render_markdown
 
+    # The machine is busy, and no user waits for this.
+    highlighting.SECONDS = 10.0
     return str(render_markdown(text))

@@ -1,6 +1,6 @@
-"""Words that hold the time at which they were sent, so that whoever reads them knows how long they were under way.
+"""Words that encode the time they were sent, so a reader can tell how long they took to arrive.
 
-All processes of a run are on one machine, where the monotonic clock is the same for all of them.
+All processes of a benchmark run on one machine and share its monotonic clock.
 """
 
 import re
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 _LETTERS = 5
 _TICKS_A_SECOND = 4_000
 _TICKS = 26**_LETTERS
-"""After so many ticks, about 49 minutes, the words begin again."""
+"""Ticks until the words repeat: about 49 minutes."""
 _WORD = re.compile(rb"[A-Z]{5}")
 
-# What answers are made of. Each @ is a word, and each word is a delta, with the characters before it.
+# A typical answer. Each @ is a word, which makes up a delta with the characters before it.
 _MARKDOWN = """\
 ## @ @ @
 
@@ -40,19 +40,19 @@ def @(@):
 
 """
 _BEFORE = _MARKDOWN.split("@")
-# What stands after the last word comes before the first one of the next round.
+# The characters after the last word go before the first word of the next round.
 _ROUND = [_BEFORE[-1] + _BEFORE[0], *_BEFORE[1:-1]]
 
 
 def deltas(*, count: int, chars: int) -> Iterator[str]:
-    """Yield so many deltas of a Markdown text, each with its stamp and about so many characters long."""
+    """Yield `count` deltas of a Markdown text, each with a stamp and about `chars` characters long."""
     for number in range(count):
         before = _ROUND[number % len(_ROUND)] if number else _BEFORE[0]
         yield before + stamp(time.monotonic()) + "n" * (chars - len(before) - _LETTERS)
 
 
 def stamp(seconds: float) -> str:
-    """Return the word for this time."""
+    """Return the word that encodes this time."""
     ticks = int(seconds * _TICKS_A_SECOND) % _TICKS
     letters = []
     for _ in range(_LETTERS):
@@ -62,7 +62,7 @@ def stamp(seconds: float) -> str:
 
 
 def ages(frame: bytes, *, received: float) -> list[float]:
-    """Return how many seconds each word in a frame was under way when the frame was received, in the frame's order."""
+    """Return the age in seconds of each word in a frame when it was received, in order."""
     now = int(received * _TICKS_A_SECOND)
     found = []
     for word in _WORD.findall(frame):

@@ -1,10 +1,9 @@
-"""Many people read answers at once: what that costs the server, and how long a delta is under way.
+"""Measure what it costs the server when many people read answers at once, and how long deltas take to arrive.
 
     python benchmarks/stream.py --streams 50
 
-The real server (`manage.py serve`, an empty database), the fake upstream, the readers and the floor each run in a
-process of their own. The last line is a JSON object with the figures and the goals beside them; README.md
-says what they mean.
+The real server (`manage.py serve` with an empty database), the fake upstream, the readers and the floor run in separate
+processes. The last line of output is a JSON object with the figures and goals. README.md explains them.
 """
 
 import argparse
@@ -19,11 +18,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import site  # noqa: E402  (found where the project is, from wherever this is started)
+from benchmarks import site  # noqa: E402  (works from any folder)
 from benchmarks.processes import MemoryPeak, Process, wait_until_quiet  # noqa: E402
 from benchmarks.upstream import WARM_UP  # noqa: E402
 
-# Name of the figure, what it must not exceed, and with how many streams that is meant; None: with any number.
+# Name and upper limit of each figure, and the number of streams it applies to (None: any number).
 GOALS: list[tuple[str, float, int | None]] = [
     ("first_delta_ms_p50", 10, 50),
     ("first_delta_ms_p99", 40, 50),
@@ -39,7 +38,7 @@ GOALS: list[tuple[str, float, int | None]] = [
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value that this share of the values does not exceed."""
+    """Return the percentile of the values at `share`, which is between 0 and 1."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
 
@@ -52,7 +51,7 @@ def measure(
     people: list[dict[str, Any]],
     options: argparse.Namespace,
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Have all people read from a server. Returns the figures, and what was seen of each turn."""
+    """Let all readers read from a server, and return the figures and the result of each turn."""
     plan = {"url": url, "origin": origin, "people": people, "ramp": options.ramp, "timeout": options.timeout}
     wait_until_quiet(server)
     memory = server.memory_kb
@@ -92,7 +91,7 @@ def measure(
 
 
 def incomplete(seen: list[dict[str, Any]], *, sent: dict[str, str], kept: dict[str, str]) -> list[str]:
-    """Return what is wrong with each turn whose text did not come through whole, to the database and to the page."""
+    """Return a description of each turn whose text is not complete in the database and on the page."""
     problems = []
     for turn in seen:
         prompt = turn["prompt"]
@@ -100,14 +99,14 @@ def incomplete(seen: list[dict[str, Any]], *, sent: dict[str, str], kept: dict[s
         if turn["problem"]:
             problems.append(f"{prompt}: {turn['problem']}")
         elif hashlib.sha256(text.encode()).hexdigest() != sent.get(prompt):
-            problems.append(f"{prompt}: the database holds something else than the upstream sent")
+            problems.append(f"{prompt}: the text in the database differs from what the upstream sent")
         elif hashlib.sha256(site.rendered(text).encode()).hexdigest() != turn["done"]:
-            problems.append(f"{prompt}: the page shows something else than the database holds")
+            problems.append(f"{prompt}: the page differs from the text in the database")
     return problems
 
 
 def compare(figures: dict[str, float], *, streams: int) -> list[dict[str, Any]]:
-    """Return the goals that can be judged with this number of streams, each with its figure."""
+    """Return the goals that apply to this number of streams, each with its figure."""
     return [
         {"figure": name, "value": figures[name], "goal": goal, "met": figures[name] <= goal}
         for name, goal, meant_for in GOALS
@@ -138,7 +137,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             with Process("-m", "benchmarks.floor", "--upstream", base_url) as relay:
                 url = relay.hear("ws:")
                 measure(relay, url=url, origin=None, people=warm_up, options=options)
-                # Prompts of their own: the upstream keeps what it sent by prompt.
+                # Use different prompts, because the upstream records its answers by prompt.
                 for person in people:
                     person["prompts"] = [f"floor: {prompt}" for prompt in person["prompts"]]
                 floor, _seen = measure(relay, url=url, origin=None, people=people, options=options)
@@ -161,26 +160,26 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Read the options, measure, and print. Returns the exit code: 1 where an answer did not come through whole."""
+    """Read the options, measure, print, and return the exit code: 1 if an answer is incomplete."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--streams", type=int, default=50, help="answers that are read at once (default 50)")
+    parser.add_argument("--streams", type=int, default=50, help="answers read at once (default 50)")
     parser.add_argument(
-        "--rate", type=float, default=50, help="deltas a second and stream (default 50; 0: no limit)"
+        "--rate", type=float, default=50, help="deltas per second and stream (default 50; 0: no limit)"
     )
-    parser.add_argument("--deltas", type=int, default=200, help="deltas an answer (default 200)")
+    parser.add_argument("--deltas", type=int, default=200, help="deltas per answer (default 200)")
     parser.add_argument(
-        "--turns", type=int, default=3, help="answers that each reads, one after another (default 3)"
+        "--turns", type=int, default=3, help="answers per reader, one after another (default 3)"
     )
-    parser.add_argument("--chars", type=int, default=5, help="characters a delta, at least (default 5)")
+    parser.add_argument("--chars", type=int, default=5, help="minimum characters per delta (default 5)")
     parser.add_argument(
-        "--ramp", type=float, help="seconds over which the streams begin (default: an answer's time)"
+        "--ramp", type=float, help="seconds over which the streams start (default: the length of an answer)"
     )
-    parser.add_argument("--no-floor", action="store_true", help="measure the site alone")
+    parser.add_argument("--no-floor", action="store_true", help="measure only the site")
     options = parser.parse_args()
     if not Path("/proc/self/stat").exists():
-        parser.error("CPU and memory are read from /proc, which this system does not have.")
+        parser.error("This benchmark reads CPU and memory from /proc, which this system does not have.")
     answer_seconds = options.deltas / options.rate if options.rate else 0
     if options.ramp is None:
         options.ramp = answer_seconds

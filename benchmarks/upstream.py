@@ -1,4 +1,4 @@
-"""The upstream of a run: the fake one, with deltas that say when they were sent. At the end it says what it sent."""
+"""The fake upstream with timestamped deltas. At the end, it prints digests of its answers."""
 
 import argparse
 import asyncio
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 import uvloop
 
 from benchmarks.stamps import deltas
-from conversations.management.fake_answers import Response, Script, Step
-from conversations.management.fake_upstream import FakeUpstream, RecordedRequest
+from conversations.server.management.fake_answers import Response, Script, Step
+from conversations.server.management.fake_upstream import FakeUpstream, RecordedRequest
 
 WARM_UP = "warm up"
-"""The prompt that is answered with a few deltas only."""
+"""The prompt that gets only a few deltas."""
 
 
 class StampingUpstream(FakeUpstream):
-    """Answers every request with so many stamped deltas, and remembers a digest of each answer by its prompt."""
+    """Answers each request with `count` stamped deltas, and records a digest of each answer by its prompt."""
 
     def __init__(self, *, rate: float, count: int, chars: int) -> None:
         super().__init__(rate=rate)
@@ -27,7 +27,7 @@ class StampingUpstream(FakeUpstream):
         self.digests: dict[str, str] = {}
 
     def response_to(self, request: RecordedRequest) -> Response:
-        """Play the answer, whatever is asked."""
+        """Return the answer, whatever the request."""
         return Script(steps=self._steps(request.prompt))
 
     def _steps(self, prompt: str) -> Iterator[Step]:
