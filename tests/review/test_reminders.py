@@ -1,6 +1,5 @@
-"""Reminders to reviewers about overdue cases, and the server's background jobs."""
+"""Reminders to reviewers about overdue cases."""
 
-import asyncio
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,8 +15,7 @@ from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.review import mails
 from conversations.review.models import ReviewCase
-from conversations.review.services import decisions, reports, reviewing
-from conversations.server import jobs
+from conversations.review.services import decisions, reports
 from tests.answers import answer, report
 from tests.review.helpers import file_cases
 from tests.staff import LEAD, REVIEWER, make_staff
@@ -166,41 +164,3 @@ def test_a_locked_case_is_left_for_the_next_reminder(lead: User) -> None:
         assert pool.submit(run).result() == 1
     assert mails.remind_reviewers(now=now) == 1
     assert len(mail.outbox) == 2
-
-
-# --- Background jobs ---
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_server_sends_reminders_and_releases_lapsed_claims(lead: User) -> None:
-    [filed] = file_cases(1)
-    now = timezone.now()
-    reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=now - HOUR)
-    ReviewCase.objects.update(opened_at=now - 25 * HOUR)
-    for _time in range(2):
-        asyncio.run(jobs.tend())
-        assert len(mail.outbox) == 1
-    case = ReviewCase.objects.get()
-    assert (case.status, case.claimed_by) == ("open", None)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_failing_job_is_logged_and_the_others_still_run(
-    lead: User, settings: LazySettings, caplog: pytest.LogCaptureFixture
-) -> None:
-    [filed] = file_cases(1)
-    reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=timezone.now() - HOUR)
-    settings.REVIEW_REMINDER_HOURS = "many"
-    asyncio.run(jobs.tend())
-    noted = [record.getMessage() for record in caplog.records if record.name == jobs.__name__]
-    assert noted == ["Housekeeping (remind) failed: TypeError"]
-    assert ReviewCase.objects.get().claimed_by is None
-
-
-async def test_the_jobs_stop_when_cancelled() -> None:
-    task = jobs.start()
-    await asyncio.sleep(0)
-    assert not task.done()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task

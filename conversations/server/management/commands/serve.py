@@ -21,11 +21,14 @@ from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
 from conversations.catalogue.services import sync_catalogue
-from conversations.server import jobs
+from conversations.server.jobs import housekeeping, memory
 from conversations.server.selectors import problem_of_layout
 
 SWITCH_SECONDS = 0.0005
 """How long a thread may hold the interpreter lock while others wait."""
+
+HANDSHAKE_SECONDS = 30
+"""How long a websocket may take to be accepted. Daphne's default of 5 s is too short when hundreds of pages reconnect."""
 
 
 class Command(BaseCommand):
@@ -88,7 +91,8 @@ class Command(BaseCommand):
 
         def start() -> None:
             ensure_started()
-            background.append(jobs.start())
+            memory.freeze()
+            background.extend((housekeeping.start(), memory.start()))
             for host, port in server.listening_addresses[:1]:
                 self._say_where(host, port, model=model)
 
@@ -101,8 +105,7 @@ class Command(BaseCommand):
             endpoints=build_endpoint_description_strings(host=settings.HOST, port=settings.PORT),
             # The default closes every websocket after a day, and the page would not reconnect.
             websocket_timeout=-1,
-            # Daphne's default of 5 s is too short when hundreds of pages reconnect at once.
-            websocket_handshake_timeout=30,
+            websocket_handshake_timeout=HANDSHAKE_SECONDS,
             application_close_timeout=10,
             verbosity=1,
             server_name="",

@@ -1,4 +1,4 @@
-"""Housekeeping in the server: send reminders, end expired claims, delete guests who never returned. It needs no cron job.
+"""Housekeeping: send reminders, end expired claims, delete guests who never returned.
 
 Several processes can run it at once: each case is in one email, and each claim ends once.
 """
@@ -38,24 +38,24 @@ def _forget(now: dt.datetime) -> None:
     quotas.forget_before(now - COUNTERS_ARE_KEPT)
 
 
-_CHORES: tuple[Callable[[dt.datetime], None], ...] = (_remind, _expire, _forget)
+_JOBS: tuple[Callable[[dt.datetime], None], ...] = (_remind, _expire, _forget)
 
 
-async def tend() -> None:
+async def run_once() -> None:
     """Run each job once. A job that fails is logged and doesn't stop the others."""
-    for chore in _CHORES:
+    for job in _JOBS:
         try:
             # Use a separate thread, because a mail server can take seconds, and websockets and streams must not wait for it.
-            await database_sync_to_async(chore, thread_sensitive=False)(timezone.now())
+            await database_sync_to_async(job, thread_sensitive=False)(timezone.now())
         except Exception as error:
-            logger.error("Housekeeping (%s) failed: %s", chore.__name__.strip("_"), type(error).__qualname__)
+            logger.error("Housekeeping (%s) failed: %s", job.__name__.strip("_"), type(error).__qualname__)
 
 
 async def _run() -> None:
     while True:
         # Random, so that processes started together don't all run at the same time.
         await asyncio.sleep(EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  (not a secret)
-        await tend()
+        await run_once()
 
 
 def start() -> "asyncio.Task[None]":

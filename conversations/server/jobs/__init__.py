@@ -1,0 +1,1 @@
+"""What the server does regularly by itself. It needs no cron job."""

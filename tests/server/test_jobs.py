@@ -1,0 +1,81 @@
+"""The server's background jobs."""
+
+import asyncio
+import datetime as dt
+import gc
+
+import pytest
+from django.conf import LazySettings
+from django.core import mail
+from django.utils import timezone
+
+from conversations.accounts.models import User
+from conversations.catalogue.models import ChatModel
+from conversations.review.models import ReviewCase
+from conversations.review.services import reviewing
+from conversations.server.jobs import housekeeping, memory
+from tests.review.helpers import file_cases
+from tests.staff import LEAD, make_staff
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def lead(db: None, model: ChatModel, settings: LazySettings) -> User:
+    settings.REVIEW_REMINDER_HOURS = 24
+    return make_staff("lead", *LEAD)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_server_sends_reminders_and_releases_lapsed_claims(lead: User) -> None:
+    [filed] = file_cases(1)
+    now = timezone.now()
+    reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=now - HOUR)
+    ReviewCase.objects.update(opened_at=now - 25 * HOUR)
+    for _time in range(2):
+        asyncio.run(housekeeping.run_once())
+        assert len(mail.outbox) == 1
+    case = ReviewCase.objects.get()
+    assert (case.status, case.claimed_by) == ("open", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failing_job_is_logged_and_the_others_still_run(
+    lead: User, settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    [filed] = file_cases(1)
+    reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=timezone.now() - HOUR)
+    settings.REVIEW_REMINDER_HOURS = "many"
+    asyncio.run(housekeeping.run_once())
+    noted = [record.getMessage() for record in caplog.records if record.name == housekeeping.__name__]
+    assert noted == ["Housekeeping (remind) failed: TypeError"]
+    assert ReviewCase.objects.get().claimed_by is None
+
+
+async def test_the_jobs_stop_when_cancelled() -> None:
+    task = housekeeping.start()
+    await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_memory_is_released_until_the_job_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "EVERY_SECONDS", 0)
+    collected = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == 2:
+            loop.call_soon_threadsafe(collected.set)
+
+    gc.callbacks.append(note)
+    try:
+        task = memory.start()
+        await asyncio.wait_for(collected.wait(), timeout=30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        gc.callbacks.remove(note)
