@@ -4,19 +4,38 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.core.asgi import get_asgi_application
+import django
+from asgiref.sync import sync_to_async
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatsite.settings")
-_http = get_asgi_application()
+django.setup(set_prefix=False)
 
 # These imports read the settings and the models, so they must follow the set-up above.
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from channels.sessions import CookieMiddleware  # noqa: E402
-from django.http import parse_cookie  # noqa: E402
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+from django.http import HttpRequest, parse_cookie  # noqa: E402
+from django.http.response import HttpResponseBase  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from conversations.chat.routing import websocket_urlpatterns  # noqa: E402
+
+
+class OneThreadHandler(ASGIHandler):
+    """Run the middleware and the view of a request in one thread, from start to end.
+
+    Django's handler is for async views, of which the site has none: it would return to the event loop before each view, and
+    each change of thread waits for the interpreter lock while other threads compute.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async=False)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        respond = sync_to_async(self.get_response, thread_sensitive=True)
+        response: HttpResponseBase = await respond(request)
+        return response
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
@@ -68,7 +87,7 @@ _sockets = URLRouter([*websocket_urlpatterns, _elsewhere])
 application = WithoutZeroBytes(
     ProtocolTypeRouter(
         {
-            "http": _http,
+            "http": OneThreadHandler(),
             "websocket": AllowedHostsOriginValidator(SameHost(CookieMiddleware(_sockets))),
         }
     )
