@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.guards.project import ROOT, files, name
-from tests.guards.test_settings_table import settings_read
+from tests.guards.settings_read import settings_read
 
 HEADER = ("| what | bound | held by |", "|---|---|---|")
 ROW = re.compile(r"^\| (?P<what>.+?) \| (?P<bound>.+?) \| `(?P<holder>[^`]+)` \|$")
@@ -43,7 +43,7 @@ LIMIT = re.compile(
 # Names that look like limits. All but the last line are step sizes, or lengths of what the site generates.
 NO_LIMIT = re.compile(
     r"""
-    \._(?:LINES_|READ_)?AT_ONCE$ | EXCERPT_LENGTH$ | CODE_LENGTH$ | end_user\._LENGTH$
+    \._(?:LINES_|READ_)?AT_ONCE$ | EXCERPT_LENGTH$ | CODE_LENGTH$ | pseudonymous_id\._LENGTH$
     | OVERHEAD_TOKENS$ | tokens\._\w+_CHARACTERS$ | figures\.(?:USUAL_DAYS|LONGEST_IN_HOURS)$
     | Upstream\((?:connect|first_byte|idle|answer)_seconds\)$ | SSEDecoder\(max_line_bytes\)$  # set by the caller
     """,
@@ -198,7 +198,7 @@ def limits_in_code() -> set[str]:
             continue
         module = where.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for holder in limits_in(path.read_text(encoding="utf-8"), module=module):
-            found.add(holder.removeprefix("chatsite.settings."))
+            found.add(re.sub(r"^chatsite\.settings\.\w+\.", "", holder))
     return {holder for holder in found if not NO_LIMIT.search(holder)}
 
 

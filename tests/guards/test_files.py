@@ -10,19 +10,32 @@ import pytest
 
 from tests.guards.project import PRODUCT, ROOT, files, name
 
-LONGEST = 500
+LONGEST = 400
+LONGEST_TEST_OR_STYLE = 500
 VENDORED = ("static/vendor", "conversations/llm/vocabulary")
 
 
 def test_no_file_is_too_long() -> None:
-    folders = (*PRODUCT, "tests", "benchmarks")
     lengths = {
         name(path): len(path.read_text(encoding="utf-8").splitlines())
-        for path in files(*folders, suffixes={".py", ".html", ".css", ".js"})
+        for path in files(*PRODUCT, "tests", "benchmarks", suffixes={".py", ".html", ".css", ".js"})
         if "migrations" not in path.parts
     }
     assert len(lengths) > 50
-    assert not {file: length for file, length in lengths.items() if length > LONGEST}
+    assert not {
+        file: length
+        for file, length in lengths.items()
+        if length > (LONGEST_TEST_OR_STYLE if file.startswith("tests/") or file.endswith(".css") else LONGEST)
+    }
+
+
+def test_tests_import_nothing_from_test_modules() -> None:
+    imports = re.compile(r"^\s*from tests\.(?:\w+\.)*test_\w+ import", re.MULTILINE)
+    assert not [
+        name(path)
+        for path in files("tests", suffixes={".py"})
+        if imports.search(path.read_text(encoding="utf-8"))
+    ]
 
 
 def test_imports_follow_the_contracts() -> None:

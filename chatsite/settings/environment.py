@@ -1,0 +1,5 @@
+"""The environment that the settings are read from."""
+
+from environs import Env
+
+env = Env()
