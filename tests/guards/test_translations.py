@@ -32,19 +32,24 @@ def texts(entry: polib.POEntry | polib.MOEntry) -> list[str]:
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_everything_is_translated(locale: str) -> None:
+def test_a_release_is_translated_completely(locale: str) -> None:
     po = polib.pofile(str(catalogue(locale, "po")))
     assert len(po) > 20
-    assert not [entry.msgid for entry in po.untranslated_entries()]
-    assert not [entry.msgid for entry in po.fuzzy_entries()]
     assert not [entry.msgid for entry in po.obsolete_entries()]
+    missing = [entry.msgid for entry in (*po.untranslated_entries(), *po.fuzzy_entries())]
+    if ".dev" in settings.APP_VERSION and missing:
+        # The site shows the English text meanwhile.
+        pytest.skip(f"{len(missing)} texts are not translated yet, which only a release requires: {missing}")
+    assert not missing
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_compiled_files_are_up_to_date(locale: str) -> None:
     compiled = {key(entry): texts(entry) for entry in polib.mofile(str(catalogue(locale, "mo")))}
-    written = {key(entry): texts(entry) for entry in polib.pofile(str(catalogue(locale, "po")))}
-    assert compiled == written, "run: python manage.py compilemessages"
+    written = {
+        key(entry): texts(entry) for entry in polib.pofile(str(catalogue(locale, "po"))).translated_entries()
+    }
+    assert compiled == written, "run ./translate"
 
 
 @pytest.mark.skipif(
@@ -69,7 +74,4 @@ def test_no_entry_is_missing_or_left_over(tmp_path: Path) -> None:
     for locale in LOCALES:
         found = polib.pofile(str(tmp_path / catalogue(locale, "po").relative_to(ROOT)))
         kept = polib.pofile(str(catalogue(locale, "po")))
-        assert {key(entry) for entry in found} == {key(entry) for entry in kept}, (
-            "run: python manage.py makemessages"
-        )
-        assert not [entry.msgid for entry in found.fuzzy_entries()]
+        assert {key(entry) for entry in found} == {key(entry) for entry in kept}, "run ./translate"
