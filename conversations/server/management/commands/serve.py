@@ -13,8 +13,8 @@ from daphne.endpoints import build_endpoint_description_strings
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import autoreload, timezone
 
 from conversations.access.services import terms
 from conversations.accounts.models import User
@@ -37,15 +37,25 @@ class Command(BaseCommand):
     help = "Prepare the database, the first admin and the static files, then serve the site."
     requires_system_checks = "__all__"
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--reload", action="store_true", help="Restart when the code changes.")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["reload"]:
+            # Runs the function in a thread of another process, and starts that process again after each change.
+            autoreload.run_with_reloader(self._prepare_and_serve, handles_signals=False)
+        else:
+            self._prepare_and_serve(handles_signals=True)
+
+    def _prepare_and_serve(self, *, handles_signals: bool) -> None:
         if problem := problem_of_layout():
             raise CommandError(problem)
         call_command("migrate", interactive=False, verbosity=0)
         self._make_first_admin()
         sync_catalogue()
-        terms.ensure_notice(now=timezone.now())
+        terms.ensure_terms(now=timezone.now())
         self._collect_static_files()
-        self._serve()
+        self._serve(handles_signals=handles_signals)
 
     def _make_first_admin(self) -> None:
         """Create an admin if there is none, from Django's own variables, and show the password once."""
@@ -74,7 +84,7 @@ class Command(BaseCommand):
             call_command("collectstatic", interactive=False, clear=True, verbosity=0)
             stamp.write_text(state, encoding="ascii")
 
-    def _serve(self) -> None:
+    def _serve(self, *, handles_signals: bool) -> None:
         # Imported here because it reads the manifest of the static files, which may have just been written.
         from twisted.internet import reactor as installed
 
@@ -108,6 +118,7 @@ class Command(BaseCommand):
             websocket_handshake_timeout=HANDSHAKE_SECONDS,
             application_close_timeout=10,
             verbosity=1,
+            signal_handlers=handles_signals,
             server_name="",
             # Called once its factories exist, before they accept connections.
             ready_callable=limit,
@@ -148,8 +159,10 @@ def catalogue_line() -> str:
     model = ChatModel.objects.offered(providers=catalogue.providers()).first()
     if model is None:
         return str(catalogue.SETUP_PROBLEM)
-    place = "on this machine" if model.provider == ChatModel.Provider.EMBEDDED else settings.OPENAI_BASE_URL
-    return f"{model.label} ({place or catalogue.OPENAI_API})"
+    location = (
+        "on this machine" if model.provider == ChatModel.Provider.EMBEDDED else settings.OPENAI_BASE_URL
+    )
+    return f"{model.label} ({location or catalogue.OPENAI_API})"
 
 
 def _state_of_static_files() -> str:
