@@ -95,14 +95,14 @@ class Filler:
         )
         prompts = Message.objects.bulk_create(
             Message(
-                conversation=place,
+                conversation=conversation,
                 depth=0,
                 role="user",
-                author=place.owner,
+                author=conversation.owner,
                 text="Is it so simple?",
-                created_at=place.created_at,
+                created_at=conversation.created_at,
             )
-            for place in conversations
+            for conversation in conversations
         )
         answers = Message.objects.bulk_create(
             Message(
@@ -145,7 +145,7 @@ class Filler:
         chance = self.random
         category = chance.choice([name for name in Category.values if name != Category.OTHER])
         reporters = chance.choice([1, 1, 1, 1, 2, 3])
-        points = rules.points_of(category=category, reporters=reporters, records=[])
+        points = rules.base_priority(category=category, reporters=reporters, records=[])
         case = ReviewCase(
             message=answer,
             subject=answer.conversation.owner,
@@ -153,7 +153,7 @@ class Filler:
             points=points,
             reporters=reporters,
             opened_at=opened_at,
-            sorts_at=rules.place_in_queue(waiting_since=opened_at, points=points),
+            queue_key=rules.queue_key(waiting_since=opened_at, points=points),
         )
         claimed_at = opened_at + HOUR * chance.expovariate(1 / 6)
         if chance.random() < OPEN_SHARE or claimed_at + 4 * HOUR > self.now:
@@ -166,14 +166,14 @@ class Filler:
         return case
 
     def _leave_open(self, case: ReviewCase) -> None:
-        standing = self.random.random()
-        if standing < 0.05:
+        draw = self.random.random()
+        if draw < 0.05:
             case.status, case.is_escalated = "escalated", True
-        elif standing < 0.1:
+        elif draw < 0.1:
             case.status, case.claimed_by = "in_review", self.random.choice(self.reviewers)
             case.claim_expires_at = self.now + 10 * HOUR
             case.first_claimed_at = self.now
-        elif standing < 0.3:
+        elif draw < 0.3:
             case.assignee = self.random.choice(self.reviewers)
 
     def _content(self, case: ReviewCase) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class Filler:
             "message": str(case.message.uuid),
             "branch": [str(message.uuid) for message, _role, _text in turns if message],
             "system_prompt": settings.CHAT_SYSTEM_PROMPT,
-            "turns": [
+            "messages": [
                 {
                     "uuid": str(message.uuid),
                     "role": role,

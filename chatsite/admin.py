@@ -14,8 +14,8 @@ class Site(admin.AdminSite):
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         found = super().get_app_list(request, app_label)
-        places = {label: place for place, label in enumerate(ORDER)}
-        return sorted(found, key=lambda app: places.get(app["app_label"], len(ORDER)))
+        positions = {label: position for position, label in enumerate(ORDER)}
+        return sorted(found, key=lambda app: positions.get(app["app_label"], len(ORDER)))
 
 
 class Config(AdminConfig):

@@ -9,7 +9,7 @@ from django.views.i18n import set_language
 from conversations.accounts import admin as accounts_admin
 
 admin.autodiscover()
-accounts_admin.arrange(admin.site)
+accounts_admin.customise_admin(admin.site)
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [

@@ -10,6 +10,7 @@ from django.core.cache import cache
 
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
+from tests.factories import make_model, make_user
 from tests.fakes import RunningUpstream, running_upstream
 from tests.page import Page, signed_in
 
@@ -24,27 +25,19 @@ def _empty_cache() -> Iterator[None]:
 @pytest.fixture
 def alice(db: None) -> User:
     """The user whom the tests are about."""
-    return User.objects.create_user("alice", password="correct horse battery")
+    return make_user("alice")
 
 
 @pytest.fixture
 def charlie(db: None) -> User:
     """A user who must never gain access to Alice's data."""
-    return User.objects.create_user("charlie", password="correct horse battery")
+    return make_user("charlie")
 
 
 @pytest.fixture
 def model(db: None) -> ChatModel:
     """The default model, which the fake upstream serves."""
-    return ChatModel.objects.create(
-        slug="fake",
-        label="Fake",
-        provider=ChatModel.Provider.OPENAI,
-        upstream_name="fake",
-        context_window=4_096,
-        max_output_tokens=1_024,
-        is_default=True,
-    )
+    return make_model(is_default=True)
 
 
 @pytest.fixture

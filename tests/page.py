@@ -35,15 +35,15 @@ class Page:
     async def send(self, **frame: Any) -> None:
         await self.socket.send_to(text_data=json.dumps(frame))
 
-    async def say(self, text: str, place: Conversation | None = None, **values: Any) -> uuid.UUID:
+    async def say(self, text: str, within: Conversation | None = None, **values: Any) -> uuid.UUID:
         client_id = uuid.uuid4()
-        frame = {"action": "send", "conversation": str(place.uuid) if place else "", "text": text}
+        frame = {"action": "send", "conversation": str(within.uuid) if within else "", "text": text}
         await self.send(**{**frame, "client_id": str(client_id), **values})
         return client_id
 
     async def attach(self, conversation: Conversation | str, **cursor: Any) -> None:
-        place = conversation if isinstance(conversation, str) else str(conversation.uuid)
-        await self.send(action="attach", conversation=place, **cursor)
+        public_id = conversation if isinstance(conversation, str) else str(conversation.uuid)
+        await self.send(action="attach", conversation=public_id, **cursor)
 
     async def frame(self, seconds: float = 5) -> str:
         return str(await self.socket.receive_from(timeout=seconds))

@@ -155,7 +155,7 @@ class Visitor:
         if 'name="version"' in notice.text:
             version = re.findall(r'name="version" value="(\d+)"', notice.text)[0]
             form = {"csrfmiddlewaretoken": _token(notice.text), "version": version}
-            client.post("/notice/", data=form, headers={"Referer": address})
+            client.post("/terms/", data=form, headers={"Referer": address})
 
     @contextlib.contextmanager
     def socket(self, address: str = "", *, open_timeout: float = 20) -> Iterator["Socket"]:

@@ -65,17 +65,17 @@ def sign_in_people(count: int) -> list[str]:
     from django.utils import timezone
 
     from conversations.access import selectors as access
-    from conversations.access.models import NoticeAcceptance
+    from conversations.access.models import TermsAcceptance
     from conversations.access.services import terms
     from conversations.accounts.models import User
 
     # An unusable password, because hashing one for each user would take too long.
     users = [User(username=f"reader{uuid.uuid4().hex}", password="!") for _ in range(count)]
     User.objects.bulk_create(users)
-    terms.ensure_notice(now=timezone.now())
-    notice = access.notice_in_force()
-    NoticeAcceptance.objects.bulk_create(
-        NoticeAcceptance(user=user, notice=notice, accepted_at=timezone.now()) for user in users
+    terms.ensure_terms(now=timezone.now())
+    current = access.terms_in_force()
+    TermsAcceptance.objects.bulk_create(
+        TermsAcceptance(user=user, terms=current, accepted_at=timezone.now()) for user in users
     )
     cookies = []
     for user in users:

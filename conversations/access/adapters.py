@@ -36,14 +36,14 @@ class AccountAdapter(accounts.AccountAdapter):
     def new_user(self, request: HttpRequest) -> User:
         """Return a new user: a member if sign-up is open, else pending until approved or invited."""
         is_open = selectors.signup_mode() == SiteAccess.SignUp.OPEN
-        return User(standing=User.Standing.MEMBER if is_open else User.Standing.PENDING)
+        return User(account_type=User.AccountType.MEMBER if is_open else User.AccountType.PENDING)
 
     def login(self, request: HttpRequest, user: Any) -> None:
         """Sign the user in, redeem their invitation, and move their guest conversations to the account."""
         guest = getattr(request, "guest", None)
         code = request.session.get(invitations.SESSION_KEY, "")
         super().login(request, user)
-        if guest is not None and guests.adopt(guest=guest, user=user, now=timezone.now()):
+        if guest is not None and guests.claim_guest_data(guest=guest, user=user, now=timezone.now()):
             request.session[guests.SESSION_KEY] = str(guest.uuid)
         if code:
             request.session.pop(invitations.SESSION_KEY, None)

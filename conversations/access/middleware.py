@@ -29,7 +29,7 @@ class AccessMiddleware:
             "account_logout",
             "join",
             "join_by_link",
-            "notice_accept",
+            "accept_terms",
             "preview",
             "report",
             "report_appeal",
@@ -55,14 +55,14 @@ class AccessMiddleware:
         if not isinstance(user, User):
             return None
         is_account_page = view.__module__.startswith(self.ACCOUNT_PAGES)
-        if user.standing == User.Standing.GUEST and is_account_page:
+        if user.account_type == User.AccountType.GUEST and is_account_page:
             if match is not None and match.view_name != "account_logout":
                 request.guest = user  # type: ignore[attr-defined]
                 request.user = AnonymousUser()
             return None
         if match is not None and match.view_name in self.STAYS_OPEN:
             return None
-        verdict = selectors.use_of(user, now=timezone.now())
+        verdict = selectors.verdict_for(user, now=timezone.now())
         request.verdict = verdict  # type: ignore[attr-defined]
         # People who await approval or have not accepted the terms can still manage how they sign in.
         if is_account_page and verdict.reason is not Reason.SUSPENDED:
@@ -75,7 +75,7 @@ class AccessMiddleware:
         context: dict[str, object] = {"verdict": verdict}
         if verdict.reason is Reason.SUSPENDED:
             newest = (
-                user.notices.standing().filter(kind=AccountNotice.Kind.SUSPENSION).order_by("-pk").first()
+                user.notices.in_force().filter(kind=AccountNotice.Kind.SUSPENSION).order_by("-pk").first()
             )
             context |= {"notice": newest, "until": user.suspended_until}
             return render(request, "access/suspended.html", context, status=403)
@@ -83,5 +83,5 @@ class AccessMiddleware:
             return render(request, "access/pending.html", context, status=403)
         if verdict.terms is None or is_admin or request.method not in {"GET", "HEAD"}:
             return None
-        context |= {"notice": verdict.terms, "notice_html": render_markdown(selectors.text_of(verdict.terms))}
-        return render(request, "access/notice.html", context)
+        context |= {"terms": verdict.terms, "terms_html": render_markdown(selectors.text_of(verdict.terms))}
+        return render(request, "access/terms.html", context)

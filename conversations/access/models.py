@@ -42,7 +42,7 @@ class SiteAccess(models.Model):
         return self.get_signup_display() or "SIGNUP"
 
 
-class UseNotice(models.Model):
+class TermsVersion(models.Model):
     """A version of the terms of use, which people accept before their first message. The newest version is in force."""
 
     version = models.PositiveIntegerField(_("version"), unique=True)
@@ -57,24 +57,24 @@ class UseNotice(models.Model):
         return f"v{self.version}"
 
 
-class NoticeAcceptance(models.Model):
+class TermsAcceptance(models.Model):
     """A record that a user accepted a version of the terms."""
 
     user = models.ForeignKey(
         "accounts.User", models.CASCADE, related_name="acceptances", verbose_name=_("user")
     )
-    notice = models.ForeignKey(
-        UseNotice, models.PROTECT, related_name="acceptances", verbose_name=_("terms of use")
+    terms = models.ForeignKey(
+        TermsVersion, models.PROTECT, related_name="acceptances", verbose_name=_("terms of use")
     )
     accepted_at = models.DateTimeField(_("accepted at"))
 
     class Meta:
         verbose_name = _("acceptance of the terms")
         verbose_name_plural = _("acceptances of the terms")
-        constraints = [models.UniqueConstraint(name="noticeacceptance_once", fields=["user", "notice"])]
+        constraints = [models.UniqueConstraint(name="termsacceptance_once", fields=["user", "terms"])]
 
     def __str__(self) -> str:
-        return f"{self.user_id}/{self.notice_id}"
+        return f"{self.user_id}/{self.terms_id}"
 
 
 class PreviewQuerySet(models.QuerySet["Preview"]):

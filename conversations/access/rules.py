@@ -11,7 +11,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
-from conversations.access.models import Membership, Preview, UseNotice
+from conversations.access.models import Membership, Preview, TermsVersion
 from conversations.accounts.models import User
 
 
@@ -64,7 +64,7 @@ class Verdict:
 
     reason: Reason | None = None
     refusal: str = ""
-    terms: UseNotice | None = None
+    terms: TermsVersion | None = None
     memberships: tuple[Membership, ...] = ()
     left: int | None = None
     left_today: int | None = None
@@ -86,7 +86,7 @@ class Verdict:
 
 
 def verdict(
-    user: User, memberships: Iterable[Membership], terms: UseNotice | None, now: dt.datetime
+    user: User, memberships: Iterable[Membership], terms: TermsVersion | None, now: dt.datetime
 ) -> Verdict:
     """Return what this person may do now.
 
@@ -108,12 +108,12 @@ def words(reason: Reason) -> str:
 
 def needs_membership(user: User) -> bool:
     """Whether this person may use the site only as a member of a preview."""
-    return user.standing in {User.Standing.PREVIEW, User.Standing.GUEST} and not user.is_staff
+    return user.account_type in {User.AccountType.PREVIEW, User.AccountType.GUEST} and not user.is_staff
 
 
 def message_limit(user: User, preview: Preview) -> int | None:
     """Return how many messages this person may write in a preview, or None for no limit."""
-    return preview.guest_messages if user.standing == User.Standing.GUEST else preview.messages_total
+    return preview.guest_messages if user.account_type == User.AccountType.GUEST else preview.messages_total
 
 
 def _verdict_on_account(user: User, now: dt.datetime) -> Verdict | None:
@@ -121,7 +121,7 @@ def _verdict_on_account(user: User, now: dt.datetime) -> Verdict | None:
         reason = Reason.INACTIVE
     elif user.is_suspended(now):
         reason = Reason.SUSPENDED
-    elif user.standing == User.Standing.PENDING:
+    elif user.account_type == User.AccountType.PENDING:
         reason = Reason.PENDING
     else:
         return None
@@ -177,7 +177,7 @@ def _verdict_within(user: User, membership: Membership, now: dt.datetime) -> Ver
 
 
 def _used_up(user: User, limit: int) -> str:
-    if user.standing == User.Standing.GUEST:
+    if user.account_type == User.AccountType.GUEST:
         return ngettext(
             "You've used your %(count)d guest message. Sign up or sign in to continue; your conversations will be kept.",
             "You've used your %(count)d guest messages. Sign up or sign in to continue; your conversations will be kept.",
@@ -198,7 +198,7 @@ def _used_up_today(per_day: int) -> str:
     ) % {"count": per_day}
 
 
-FIRST_NOTICE = gettext_noop(
+DEFAULT_TERMS = gettext_noop(
     """\
 - Answers come from a language model. They can be wrong, out of date or biased. Check anything important.
 - Do not enter secrets or other people's personal data.

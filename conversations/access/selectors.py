@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from conversations.accounts.models import User
 
 from . import rules
-from .models import Membership, NoticeAcceptance, SiteAccess, UseNotice
-from .rules import FIRST_NOTICE, Verdict
+from .models import Membership, SiteAccess, TermsAcceptance, TermsVersion
+from .rules import DEFAULT_TERMS, Verdict
 
 
 def signup_mode() -> SiteAccess.SignUp:
@@ -19,21 +19,21 @@ def signup_mode() -> SiteAccess.SignUp:
     return SiteAccess.SignUp(chosen or settings.SIGNUP)
 
 
-def notice_in_force() -> UseNotice | None:
+def terms_in_force() -> TermsVersion | None:
     """Return the current terms of use, or None if there are none to accept."""
-    return UseNotice.objects.order_by("-version").first()
+    return TermsVersion.objects.order_by("-version").first()
 
 
-def text_of(notice: UseNotice) -> str:
+def text_of(terms: TermsVersion) -> str:
     """Return the terms as Markdown. The default text is translated; text by staff is returned as written."""
-    return _(notice.text) if notice.text == FIRST_NOTICE else notice.text
+    return _(terms.text) if terms.text == DEFAULT_TERMS else terms.text
 
 
 def verdicts(users: Iterable[User], *, now: dt.datetime) -> dict[int, Verdict]:
     """Return what each of these people may do now, by user ID. Runs at most three queries in all."""
     people = {user.pk: user for user in users}
     memberships = _memberships_of(people)
-    terms = notice_in_force()
+    terms = terms_in_force()
     accepted = _who_accepted(terms, people)
     return {
         pk: rules.verdict(user, memberships[pk], None if pk in accepted else terms, now)
@@ -41,14 +41,14 @@ def verdicts(users: Iterable[User], *, now: dt.datetime) -> dict[int, Verdict]:
     }
 
 
-def use_of(user: User, *, now: dt.datetime) -> Verdict:
+def verdict_for(user: User, *, now: dt.datetime) -> Verdict:
     """Return what this person may do now. Runs at most three queries."""
     return verdicts([user], now=now)[user.pk]
 
 
-def may_not_enter(user: User, *, now: dt.datetime) -> bool:
+def is_blocked(user: User, *, now: dt.datetime) -> bool:
     """Whether this person's pages must not open a socket."""
-    return use_of(user, now=now).is_blocked
+    return verdict_for(user, now=now).is_blocked
 
 
 def model_ids(verdict: Verdict) -> frozenset[int] | None:
@@ -67,8 +67,8 @@ def _memberships_of(people: Mapping[int, User]) -> Mapping[int, list[Membership]
     return found
 
 
-def _who_accepted(terms: UseNotice | None, people: Iterable[int]) -> set[int]:
+def _who_accepted(terms: TermsVersion | None, people: Iterable[int]) -> set[int]:
     if terms is None:
         return set()
-    accepted = NoticeAcceptance.objects.filter(notice=terms, user__in=people)
+    accepted = TermsAcceptance.objects.filter(terms=terms, user__in=people)
     return set(accepted.values_list("user_id", flat=True))

@@ -8,5 +8,5 @@ urlpatterns = [
     path("join/", views.join, name="join"),
     path("join/<str:code>/", views.join_by_link, name="join_by_link"),
     path("preview/<uuid:public_id>/", views.preview, name="preview"),
-    path("notice/", views.accept_notice, name="notice_accept"),
+    path("terms/", views.accept_terms, name="accept_terms"),
 ]

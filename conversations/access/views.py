@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from conversations.access.models import Invitation, Preview, UseNotice
+from conversations.access.models import Invitation, Preview, TermsVersion
 from conversations.access.services import guests, invitations, terms
 from conversations.accounts.models import User
 from conversations.common.refusals import Refused
@@ -37,7 +37,7 @@ class CodeForm(forms.Form):
 def _account_of(request: HttpRequest) -> User | None:
     """Return the user who is signed in, or None for guests and visitors."""
     user = request.user
-    if isinstance(user, User) and user.standing != User.Standing.GUEST:
+    if isinstance(user, User) and user.account_type != User.AccountType.GUEST:
         return user
     return None
 
@@ -125,13 +125,13 @@ def preview(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
 
 
 @require_POST
-def accept_notice(request: HttpRequest) -> HttpResponse:
+def accept_terms(request: HttpRequest) -> HttpResponse:
     """Record that the user accepts the terms, and redirect to the chat."""
     user = request.user
     assert isinstance(user, User)
     try:
         version = int(request.POST.get("version", ""))
-        terms.accept_notice(user=user, version=version, now=timezone.now())
-    except (ValueError, UseNotice.DoesNotExist) as error:
+        terms.accept_terms(user=user, version=version, now=timezone.now())
+    except (ValueError, TermsVersion.DoesNotExist) as error:
         raise Http404 from error
     return redirect("chat")

@@ -16,8 +16,8 @@ from conversations.accounts.models import User
 class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     """User accounts, with their type, suspension and public ID."""
 
-    list_display = ("username", "email", "standing", "is_active", "is_staff", "date_joined", "last_login")
-    list_filter = ("standing", "is_active", "is_staff", "is_superuser", "groups", "date_joined")
+    list_display = ("username", "email", "account_type", "is_active", "is_staff", "date_joined", "last_login")
+    list_filter = ("account_type", "is_active", "is_staff", "is_superuser", "groups", "date_joined")
     search_fields = ("username", "email", "first_name", "last_name", "uuid")
     date_hierarchy = "date_joined"
     readonly_fields = ("uuid", "last_login", "date_joined", "suspended_at", "suspended_until")
@@ -68,7 +68,7 @@ class AuthenticatorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
-def arrange(site: admin.AdminSite) -> None:
+def customise_admin(site: admin.AdminSite) -> None:
     """Hide the models that hold provider secrets, and show second factors without their secrets."""
     for model in (SocialApp, SocialToken, Authenticator):
         site.unregister(model)

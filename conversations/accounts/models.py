@@ -13,14 +13,16 @@ from django.utils.translation import gettext_lazy as _
 class User(AbstractUser):
     """A person with an account, or a guest without one. Providers see only an HMAC of the uuid."""
 
-    class Standing(models.TextChoices):
+    class AccountType(models.TextChoices):
         MEMBER = "member", _("Member: can use the site")
         PREVIEW = "preview", _("Preview: can use the site during a preview")
         PENDING = "pending", _("Pending: awaiting approval")
         GUEST = "guest", _("Guest: has no account")
 
     uuid = models.UUIDField(_("public ID"), default=uuid.uuid4, unique=True, editable=False)
-    standing = models.CharField(_("account type"), max_length=16, choices=Standing, default=Standing.MEMBER)
+    account_type = models.CharField(
+        _("account type"), max_length=16, choices=AccountType, default=AccountType.MEMBER
+    )
     suspended_at = models.DateTimeField(_("suspended at"), null=True, blank=True)
     suspended_until = models.DateTimeField(
         _("suspended until"), null=True, blank=True, help_text=_("If empty, the suspension has no end date.")
@@ -30,13 +32,13 @@ class User(AbstractUser):
         verbose_name = _("user")
         verbose_name_plural = _("users")
         permissions = [
-            ("trace_end_user", _("Can look up the user behind a pseudonymous ID")),
+            ("trace_pseudonymous_id", _("Can look up the user behind a pseudonymous ID")),
             ("approve_user", _("Can approve pending users")),
         ]
         constraints = [
             models.CheckConstraint(
-                name="user_standing",
-                condition=models.Q(standing__in=["member", "preview", "pending", "guest"]),
+                name="user_account_type",
+                condition=models.Q(account_type__in=["member", "preview", "pending", "guest"]),
             ),
             models.CheckConstraint(
                 name="user_suspension_has_a_beginning",
@@ -52,13 +54,13 @@ class User(AbstractUser):
 class AccountNoticeQuerySet(models.QuerySet["AccountNotice"]):
     """Queries for notices."""
 
-    def standing(self) -> Self:
+    def in_force(self) -> Self:
         """Return the notices that staff have not lifted."""
         return self.filter(lifted_at__isnull=True)
 
     def warnings_to_show(self) -> Self:
         """Return the warnings that the user has not acknowledged yet."""
-        return self.standing().filter(kind=AccountNotice.Kind.WARNING, acknowledged_at__isnull=True)
+        return self.in_force().filter(kind=AccountNotice.Kind.WARNING, acknowledged_at__isnull=True)
 
 
 class AccountNotice(models.Model):

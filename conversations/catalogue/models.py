@@ -116,7 +116,7 @@ class ChatModel(models.Model):
         default=False,
         help_text=_("Whether the model can continue an assistant message at the end of the prompt."),
     )
-    sends_end_user_id = models.BooleanField(
+    sends_pseudonymous_id = models.BooleanField(
         _("sends a user ID"),
         default=True,
         help_text=_(

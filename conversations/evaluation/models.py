@@ -16,7 +16,7 @@ class EvaluationItem(models.Model):
         "review.ReviewCase", models.PROTECT, related_name="evaluation_items", verbose_name=_("review case")
     )
     category = models.CharField(_("category"), max_length=16, choices=Category)
-    turns = models.JSONField(_("messages"), help_text=_("The prompt, as a list of roles and texts."))
+    messages = models.JSONField(_("messages"), help_text=_("The prompt, as a list of roles and texts."))
     reasoning = models.TextField(
         _("reasoning"), blank=True, help_text=_("The model's reasoning before that answer.")
     )

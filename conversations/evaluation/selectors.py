@@ -22,7 +22,7 @@ def evaluation_items(items: QuerySet[EvaluationItem]) -> Iterator[dict[str, Any]
                 "id": str(item.uuid),
                 "case": str(item.case.uuid),
                 "category": item.category,
-                "turns": item.turns,
+                "messages": item.messages,
                 "answer": item.answer,
                 "reasoning": item.reasoning,
                 "vetted_answer": item.vetted_answer,

@@ -4,7 +4,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
-class UseCounter(models.Model):
+class UsageCounter(models.Model):
     """How often something was done in a period. Conditional updates keep the count exact across processes."""
 
     key = models.CharField(
@@ -19,7 +19,7 @@ class UseCounter(models.Model):
         verbose_name = _("usage counter")
         verbose_name_plural = _("usage counters")
         constraints = [
-            models.UniqueConstraint(name="usecounter_one_a_period", fields=["key", "period_start"])
+            models.UniqueConstraint(name="usagecounter_one_a_period", fields=["key", "period_start"])
         ]
 
     def __str__(self) -> str:

@@ -82,19 +82,19 @@ def output_cap(requested: int | None, *, site_cap: int, model_cap: int) -> int:
     return requested
 
 
-def count_fitting(newest_first: Iterable[tuple[str, int]], *, room: int) -> int:
-    """Return how many of the newest messages fit into `room` tokens, in whole turns.
+def count_fitting(newest_first: Iterable[tuple[str, int]], *, budget: int) -> int:
+    """Return how many of the newest messages fit into `budget` tokens, in whole turns.
 
     Each item is a role ("user" or "assistant") and the message's token count. A turn starts with a user message, so the
-    result never starts with an answer to a question that was cut off. Stops reading once the room is used up.
+    result never starts with an answer to a question that was cut off. Stops reading once the budget is used up.
     Raises WindowExceeded if not even the newest turn fits.
     """
     used = taken = whole = 0
     for role, tokens in newest_first:
         used += tokens
-        if used > room:
+        if used > budget:
             if whole == 0:
-                raise WindowExceeded(limit=max(0, room), actual=used)
+                raise WindowExceeded(limit=max(0, budget), actual=used)
             break
         taken += 1
         if role == "user":

@@ -6,7 +6,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from conversations.limits.models import UseCounter
+from conversations.limits.models import UsageCounter
 
 
 def start_of_day(now: dt.datetime) -> dt.datetime:
@@ -24,12 +24,12 @@ def take(key: str, *, limit: int, period_start: dt.datetime) -> bool:
 
     A single conditional update decides, so simultaneous calls never exceed the limit.
     """
-    UseCounter.objects.get_or_create(key=key, period_start=period_start)
-    counters = UseCounter.objects.filter(key=key, period_start=period_start, count__lt=limit)
+    UsageCounter.objects.get_or_create(key=key, period_start=period_start)
+    counters = UsageCounter.objects.filter(key=key, period_start=period_start, count__lt=limit)
     return bool(counters.update(count=F("count") + 1))
 
 
 def forget_before(moment: dt.datetime) -> int:
     """Delete the counters of periods that started before this time, and return their number."""
-    count, _by_model = UseCounter.objects.filter(period_start__lt=moment).delete()
+    count, _by_model = UsageCounter.objects.filter(period_start__lt=moment).delete()
     return count

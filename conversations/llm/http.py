@@ -27,8 +27,8 @@ from conversations.llm.errors import (
     error_of_exception,
     error_of_response,
 )
-from conversations.llm.patience import Patience
 from conversations.llm.retry import RetryPolicy, retry_after_of
+from conversations.llm.reusable_deadline import ReusableDeadline
 from conversations.llm.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ class ResponseStream(Generic[Event]):
         self._is_first = is_first
         self._make_reader = make_reader
         self._loop = asyncio.get_running_loop()
-        self._patience = Patience()
+        self._wait_limit = ReusableDeadline()
         self._response: httpx.Response | None = None
         self._chunks: AsyncIterator[bytes]
         self._reader: BodyReader[Event] | None = None
@@ -214,7 +214,7 @@ class ResponseStream(Generic[Event]):
     async def _send(self, request: httpx.Request) -> UpstreamError | None:
         due = min(self._loop.time() + self._upstream.first_byte_seconds, self._deadline)
         try:
-            with self._patience.until(due):
+            with self._wait_limit.until(due):
                 response = self._response = await self._http.send(request, stream=True)
         except TimeoutError:
             return UpstreamError(
@@ -245,7 +245,7 @@ class ResponseStream(Generic[Event]):
         """Return the body of an error response, or its beginning if it is long."""
         body = b""
         due = min(self._loop.time() + _AFTER_FINISH_SECONDS, self._deadline)
-        with suppress(*_READ_ERRORS), self._patience.until(due):
+        with suppress(*_READ_ERRORS), self._wait_limit.until(due):
             async for data in self._chunks:
                 body += data
                 if len(body) > _MAX_ERROR_BYTES:
@@ -256,7 +256,7 @@ class ResponseStream(Generic[Event]):
         """Wait for the next bytes and store their events, possibly none, in `events`."""
         self.events = []
         try:
-            with self._patience.until(self._due()):
+            with self._wait_limit.until(self._due()):
                 data = await anext(self._chunks)
         except StopAsyncIteration:
             self._end()
@@ -304,19 +304,19 @@ class ResponseStream(Generic[Event]):
         self._settle(healthy=self._healthy())
         response, self._response = self._response, None
         if response is None:
-            self._patience.close()
+            self._wait_limit.close()
             return
         try:
             if self.has_ended and self.failure is None:
                 await self._read_rest()
         finally:
-            self._patience.close()
+            self._wait_limit.close()
             with suppress(*_READ_ERRORS):
                 await response.aclose()
 
     async def _read_rest(self) -> None:
         due = self._loop.time() + _AFTER_DONE_SECONDS
-        with suppress(*_READ_ERRORS), self._patience.until(due):
+        with suppress(*_READ_ERRORS), self._wait_limit.until(due):
             async for _ in self._chunks:
                 pass
 

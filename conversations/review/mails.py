@@ -46,7 +46,7 @@ def remind_reviewers(*, now: dt.datetime) -> int:
     )
     with transaction.atomic():
         # Locking and marking the cases keeps two processes from listing the same case.
-        found = list(waiting.select_for_update(of=("self",), skip_locked=True).order_by("sorts_at"))
+        found = list(waiting.select_for_update(of=("self",), skip_locked=True).order_by("queue_key"))
         if not found:
             return 0
         ReviewCase.objects.filter(pk__in=[case.pk for case in found]).update(reminded_at=now)

@@ -44,13 +44,13 @@ def status_of(*, pending: int, is_escalated: bool, is_claimed: bool, any_upheld:
     return ReviewCase.Status.RESOLVED if any_upheld else ReviewCase.Status.DISMISSED
 
 
-def gravest(categories: Iterable[str]) -> str:
+def most_severe(categories: Iterable[str]) -> str:
     """Return the most severe category. Ties go to the one listed first in POLICIES."""
     given = set(categories)
     return max((name for name in POLICIES if name in given), key=lambda name: POLICIES[name].severity)
 
 
-def points_of(*, category: str, reporters: int, records: Iterable[Record]) -> int:
+def base_priority(*, category: str, reporters: int, records: Iterable[Record]) -> int:
     """Return the priority of a case, not counting its waiting time. One point equals one hour of waiting.
 
     Only the best track record counts, so that joining in with a poor one can't lower the priority.
@@ -63,11 +63,11 @@ def points_of(*, category: str, reporters: int, records: Iterable[Record]) -> in
     return max(points, 0)
 
 
-def place_in_queue(*, waiting_since: dt.datetime, points: int) -> dt.datetime:
+def queue_key(*, waiting_since: dt.datetime, points: int) -> dt.datetime:
     """Return the time by which the queue is sorted, earliest first. The order of two cases doesn't change with age."""
     return waiting_since - points * HOUR
 
 
-def priority_at(*, sorts_at: dt.datetime, now: dt.datetime) -> int:
+def priority_at(*, queue_key: dt.datetime, now: dt.datetime) -> int:
     """Return the priority as shown to staff: the points, plus one for each hour of waiting."""
-    return int((now - sorts_at) / HOUR)
+    return int((now - queue_key) / HOUR)

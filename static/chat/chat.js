@@ -60,12 +60,12 @@
   };
 
   /** Move a guest's drafts to the account that the guest now has. */
-  const adoptDrafts = () => {
-    if (!words.adopted) return;
+  const claimGuestDrafts = () => {
+    if (!words.guestId) return;
     try {
       for (const key of Object.keys(localStorage)) {
-        if (!key.startsWith(`draft:${words.adopted}:`)) continue;
-        localStorage.setItem(key.replace(words.adopted, words.user), localStorage.getItem(key));
+        if (!key.startsWith(`draft:${words.guestId}:`)) continue;
+        localStorage.setItem(key.replace(words.guestId, words.user), localStorage.getItem(key));
         localStorage.removeItem(key);
       }
     } catch {
@@ -180,11 +180,11 @@
 
   // A new chat gets its URL and its title, and its draft moves to the new conversation.
   new MutationObserver(() => {
-    const place = byId("location").firstElementChild?.dataset;
-    if (!place) return;
-    history.replaceState(history.state, "", place.url);
-    document.title = words.titlePattern.replace("{title}", () => place.title);
-    byId("title").textContent = place.title;
+    const shown = byId("location").firstElementChild?.dataset;
+    if (!shown) return;
+    history.replaceState(history.state, "", shown.url);
+    document.title = words.titlePattern.replace("{title}", () => shown.title);
+    byId("title").textContent = shown.title;
     byId("title-menu").hidden = false;
     dropDraft(composer.elements.client_id.value);
     words.conversation = composer.elements.conversation.value;
@@ -333,7 +333,7 @@
     if (event.persisted) location.reload();
   });
 
-  adoptDrafts();
+  claimGuestDrafts();
   restoreDraft();
   refresh();
   if (hasKeyboard) input.focus({ preventScroll: true });

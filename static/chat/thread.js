@@ -104,7 +104,7 @@
   };
 
   /** Return whether a change happened in the report form below an answer, which the reader is looking at. */
-  const isInReport = ({ target }) => (target.closest ? target : target.parentElement)?.closest(".report-place");
+  const isInReport = ({ target }) => (target.closest ? target : target.parentElement)?.closest(".report-slot");
 
   new MutationObserver((changes) => {
     if (changes.every(isInReport)) {

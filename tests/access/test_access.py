@@ -13,63 +13,42 @@ from conversations.access import selectors as access
 from conversations.access.models import (
     Invitation,
     Membership,
-    NoticeAcceptance,
     Preview,
     Redemption,
     SiteAccess,
-    UseNotice,
+    TermsAcceptance,
+    TermsVersion,
 )
 from conversations.access.services import guests, invitations
 from conversations.access.services import terms as access_terms
 from conversations.access.services.approvals import approve
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
-from conversations.chat.generation.end_user import end_user_id, find_user
+from conversations.chat.generation.pseudonymous_id import find_user, pseudonymous_id
 from conversations.chat.models import Conversation, Generation, Message
 from conversations.chat.services import sessions, turns
 from conversations.common import codes
 from conversations.common.refusals import Refused
-from conversations.limits.models import UseCounter
-from tests.answers import answer, report
+from conversations.limits.models import UsageCounter
 from tests.concurrency import at_once
-from tests.staff import make_staff
+from tests.factories import (
+    DAY,
+    make_answer,
+    make_invitation,
+    make_member,
+    make_pending,
+    make_preview,
+    make_report,
+    make_staff,
+    make_turn,
+)
 
 pytestmark = pytest.mark.django_db
-
-DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
 def _model(model: ChatModel) -> None:
     pass
-
-
-def make_preview(**values: Any) -> Preview:
-    now = timezone.now()
-    return Preview.objects.create(
-        **{"name": "Spring", "starts_at": now - DAY, "ends_at": now + DAY, **values}
-    )
-
-
-def make_invitation(preview: Preview | None, **values: Any) -> Invitation:
-    staff = User.objects.filter(username="host").first() or make_staff("host")
-    [made] = invitations.create_invitations(staff=staff, preview=preview, **values)
-    return made
-
-
-def make_person(name: str, **values: Any) -> User:
-    return User.objects.create_user(name, **{"standing": User.Standing.PENDING, **values})
-
-
-def send(user: User, *, now: dt.datetime | None = None, **values: Any) -> turns.Turn:
-    return turns.start_turn(
-        user=user,
-        conversation=None,
-        text="Hello",
-        client_id=uuid.uuid4(),
-        now=now or timezone.now(),
-        **values,
-    )
 
 
 # --- Invitations ---
@@ -90,19 +69,19 @@ def test_codes_are_accepted_with_dashes_spaces_or_small_letters() -> None:
 def test_an_invitation_gives_access_to_its_preview() -> None:
     preview = make_preview()
     invitation = make_invitation(preview, uses_allowed=2)
-    person = make_person("pat")
+    person = make_pending("pat")
     for _ in range(2):
         invitations.redeem(user=person, code=invitation.shown_code, now=timezone.now())
     invitation.refresh_from_db()
-    assert (invitation.uses, person.standing) == (1, "preview")
+    assert (invitation.uses, person.account_type) == (1, "preview")
     assert Membership.objects.get().invitation == invitation
-    assert send(person).generation.status == "queued"
+    assert make_turn(person).generation.status == "queued"
 
 
 def test_an_invitation_to_the_site_creates_a_member() -> None:
-    person = make_person("pat")
+    person = make_pending("pat")
     invitations.redeem(user=person, code=make_invitation(None).code, now=timezone.now())
-    assert person.standing == "member"
+    assert person.account_type == "member"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +96,11 @@ def test_unusable_invitations_are_refused(values: dict[str, Any], reason: str) -
     invitation = make_invitation(make_preview())
     Invitation.objects.filter(pk=invitation.pk).update(**values)
     with pytest.raises(Refused, match=reason):
-        invitations.redeem(user=make_person("pat"), code=invitation.code, now=timezone.now())
+        invitations.redeem(
+            user=make_pending("pat"),
+            code=invitation.code,
+            now=timezone.now(),
+        )
     assert not Redemption.objects.exists()
 
 
@@ -125,15 +108,23 @@ def test_previews_refuse_people_who_are_not_eligible() -> None:
     now = timezone.now()
     over = make_invitation(make_preview(starts_at=now - 2 * DAY, ends_at=now - DAY))
     with pytest.raises(Refused, match="has ended"):
-        invitations.redeem(user=make_person("a"), code=over.code, now=now)
+        invitations.redeem(user=make_pending("a"), code=over.code, now=now)
     domains = make_invitation(make_preview(email_domains="example.org\nexample.net"))
     with pytest.raises(Refused, match="isn't eligible"):
-        invitations.redeem(user=make_person("b", email="b@evil.example"), code=domains.code, now=now)
-    invitations.redeem(user=make_person("c", email="c@Example.NET"), code=domains.code, now=now)
+        invitations.redeem(
+            user=make_pending("b", email="b@evil.example"),
+            code=domains.code,
+            now=now,
+        )
+    invitations.redeem(
+        user=make_pending("c", email="c@Example.NET"),
+        code=domains.code,
+        now=now,
+    )
     seats = make_invitation(make_preview(seats=1), uses_allowed=5)
-    invitations.redeem(user=make_person("d"), code=seats.code, now=now)
+    invitations.redeem(user=make_pending("d"), code=seats.code, now=now)
     with pytest.raises(Refused, match="is full"):
-        invitations.redeem(user=make_person("e"), code=seats.code, now=now)
+        invitations.redeem(user=make_pending("e"), code=seats.code, now=now)
     assert Invitation.objects.get(pk=seats.pk).uses == 1
 
 
@@ -141,14 +132,14 @@ def test_previews_refuse_people_who_are_not_eligible() -> None:
 def test_revoking_an_invitation(ends_memberships: bool) -> None:
     now = timezone.now()
     invitation = make_invitation(make_preview(), uses_allowed=5)
-    person = make_person("pat")
+    person = make_pending("pat")
     invitations.redeem(user=person, code=invitation.code, now=now)
     assert invitations.revoke(invitation=invitation, ends_memberships=ends_memberships, now=now) == int(
         ends_memberships
     )
     with pytest.raises(Refused, match="revoked"):
-        invitations.redeem(user=make_person("late"), code=invitation.code, now=now)
-    assert access.use_of(person, now=now).is_over is ends_memberships
+        invitations.redeem(user=make_pending("late"), code=invitation.code, now=now)
+    assert access.verdict_for(person, now=now).is_over is ends_memberships
 
 
 def test_invitations_are_sent_by_email(
@@ -170,7 +161,7 @@ def test_invitations_are_sent_by_email(
 def test_a_code_with_ten_uses_admits_ten_of_a_hundred_people(model: ChatModel) -> None:
     preview = make_preview()
     invitation = make_invitation(preview, uses_allowed=10)
-    people = [make_person(f"person{number}") for number in range(100)]
+    people = [make_pending(f"person{number}") for number in range(100)]
 
     def redeem(index: int) -> bool:
         try:
@@ -190,7 +181,7 @@ def test_a_seat_is_never_given_twice(model: ChatModel) -> None:
     codes = [
         made.code for made in invitations.create_invitations(staff=make_staff("x"), preview=preview, count=30)
     ]
-    people = [make_person(f"person{number}") for number in range(30)]
+    people = [make_pending(f"person{number}") for number in range(30)]
 
     def redeem(index: int) -> bool:
         try:
@@ -206,33 +197,26 @@ def test_a_seat_is_never_given_twice(model: ChatModel) -> None:
 # --- Previews and limits ---
 
 
-def member_of(preview: Preview) -> User:
-    person = make_person(f"member{User.objects.count()}")
-    invitations.join(preview, user=person, now=timezone.now())
-    person.refresh_from_db()
-    return person
-
-
 def test_a_preview_limits_messages_per_day_and_in_total() -> None:
-    person = member_of(make_preview(messages_total=3, messages_per_day=2))
+    person = make_member(make_preview(messages_total=3, messages_per_day=2))
     now = timezone.now()
-    use = access.use_of(person, now=now)
+    use = access.verdict_for(person, now=now)
     assert (use.left, use.left_today, use.refusal) == (3, 2, "")
-    send(person, now=now)
-    send(person, now=now)
+    make_turn(person, now=now)
+    make_turn(person, now=now)
     with pytest.raises(Refused, match="all 2 messages for today"):
-        send(person, now=now)
-    send(person, now=now + DAY / 2 if timezone.localtime(now).hour > 12 else now + DAY * 0.9)
+        make_turn(person, now=now)
+    make_turn(person, now=now + DAY / 2 if timezone.localtime(now).hour > 12 else now + DAY * 0.9)
     Preview.objects.update(ends_at=now + 3 * DAY)
     with pytest.raises(Refused, match="all 3 messages"):
-        send(person, now=now + 2 * DAY)
+        make_turn(person, now=now + 2 * DAY)
 
 
 def test_a_refused_message_is_not_counted(settings: LazySettings) -> None:
     settings.CHAT_MAX_INPUT_CHARS = 2
-    person = member_of(make_preview(messages_total=3))
+    person = make_member(make_preview(messages_total=3))
     with pytest.raises(Refused):
-        send(person)
+        make_turn(person)
     assert Membership.objects.get().messages_used == 0
 
 
@@ -247,22 +231,22 @@ def test_a_preview_offers_only_its_own_models(model: ChatModel) -> None:
     )
     preview = make_preview()
     preview.chat_models.add(other)
-    person = member_of(preview)
-    assert send(person).generation.model == other
+    person = make_member(preview)
+    assert make_turn(person).generation.model == other
     with pytest.raises(Refused, match="available"):
-        send(person, model_slug=model.slug)
+        make_turn(person, model_slug=model.slug)
 
 
 def test_people_can_read_but_not_write_after_a_preview_ends() -> None:
     preview = make_preview()
-    person = member_of(preview)
-    turn = send(person)
+    person = make_member(preview)
+    turn = make_turn(person)
     Preview.objects.update(ends_at=timezone.now() - dt.timedelta(seconds=1))
-    use = access.use_of(person, now=timezone.now())
+    use = access.verdict_for(person, now=timezone.now())
     assert use.is_over
     assert "You can still read and export" in use.refusal
     with pytest.raises(Refused, match="has ended"):
-        send(person)
+        make_turn(person)
     with pytest.raises(Refused, match="has ended"):
         turns.continue_answer(
             user=person,
@@ -279,32 +263,32 @@ def end(generation: Generation, *, status: str = "complete") -> Message:
 
 
 def test_pending_users_cannot_write_until_approved(django_capture_on_commit_callbacks: Any) -> None:
-    person = make_person("pat", email="pat@example.org")
+    person = make_pending("pat", email="pat@example.org")
     with pytest.raises(Refused, match="awaiting approval"):
-        send(person)
+        make_turn(person)
     with django_capture_on_commit_callbacks(execute=True):
         assert approve(user=person)
         assert not approve(user=person)
     assert [sent.to for sent in mail.outbox] == [["pat@example.org"]]
     person.refresh_from_db()
-    send(person)
+    make_turn(person)
 
 
 def test_daily_limits_per_person_and_per_site(alice: User, charlie: User, settings: LazySettings) -> None:
     now = timezone.now()
     settings.CHAT_SENDS_PER_DAY, settings.SITE_SENDS_PER_DAY = 2, 3
-    send(alice, now=now)
-    send(alice, now=now)
+    make_turn(alice, now=now)
+    make_turn(alice, now=now)
     with pytest.raises(Refused, match="your daily message limit"):
-        send(alice, now=now)
-    send(charlie, now=now)
+        make_turn(alice, now=now)
+    make_turn(charlie, now=now)
     with pytest.raises(Refused, match="This site has reached its daily limit"):
-        send(charlie, now=now)
-    send(charlie, now=now + DAY)
+        make_turn(charlie, now=now)
+    make_turn(charlie, now=now + DAY)
 
 
 def test_a_running_answer_stops_when_access_ends(alice: User) -> None:
-    turn = send(alice)
+    turn = make_turn(alice)
     visitor = sessions.Visitor(alice, "key", "mark")
     sessions.stop_generations([visitor], now=timezone.now())
     turn.generation.refresh_from_db()
@@ -324,12 +308,12 @@ def make_guest(preview: Preview, address: str = "192.0.2.1") -> User:
 def test_a_guest_reaches_the_limit_and_keeps_everything_after_sign_up(alice: User) -> None:
     preview = make_preview(allows_guests=True, guest_messages=2)
     guest = make_guest(preview)
-    told = answer(guest, "Hi.")
-    filed = report(guest, told)
-    send(guest)
+    told = make_answer(guest, "Hi.")
+    filed = make_report(guest, told)
+    make_turn(guest)
     with pytest.raises(Refused, match="used your 2 guest messages"):
-        send(guest)
-    assert guests.adopt(guest=guest, user=alice, now=timezone.now())
+        make_turn(guest)
+    assert guests.claim_guest_data(guest=guest, user=alice, now=timezone.now())
     assert Conversation.objects.visible_to(alice).count() == 2
     assert set(Message.objects.filter(role="user").values_list("author", flat=True)) == {alice.pk}
     filed.refresh_from_db()
@@ -339,11 +323,11 @@ def test_a_guest_reaches_the_limit_and_keeps_everything_after_sign_up(alice: Use
 
 def test_guest_data_moves_to_one_account_only(alice: User, charlie: User) -> None:
     guest = make_guest(make_preview(allows_guests=True))
-    answer(guest)
-    assert guests.adopt(guest=guest, user=alice, now=timezone.now())
-    assert not guests.adopt(guest=guest, user=charlie, now=timezone.now())
+    make_answer(guest)
+    assert guests.claim_guest_data(guest=guest, user=alice, now=timezone.now())
+    assert not guests.claim_guest_data(guest=guest, user=charlie, now=timezone.now())
     # A user with an account is never treated as a guest.
-    assert not guests.adopt(guest=alice, user=charlie, now=timezone.now())
+    assert not guests.claim_guest_data(guest=alice, user=charlie, now=timezone.now())
     assert not Conversation.objects.visible_to(charlie).exists()
 
 
@@ -357,16 +341,16 @@ def test_guests_join_only_open_previews_and_within_the_address_limit(settings: L
     with pytest.raises(Refused, match="Too many guests"):
         make_guest(preview)
     make_guest(preview, "192.0.2.2")
-    assert "192.0.2" not in "".join(UseCounter.objects.values_list("key", flat=True))
+    assert "192.0.2" not in "".join(UsageCounter.objects.values_list("key", flat=True))
 
 
 def test_guests_who_never_return_are_deleted() -> None:
     preview = make_preview(allows_guests=True)
     old, held, new = (make_guest(preview) for _ in range(3))
-    report(held, answer(held))
+    make_report(held, make_answer(held))
     User.objects.filter(pk__in=[old.pk, held.pk]).update(date_joined=timezone.now() - 40 * DAY)
     assert guests.forget_guests(before=timezone.now() - 30 * DAY) == 1
-    assert set(User.objects.filter(standing="guest")) == {held, new}
+    assert set(User.objects.filter(account_type="guest")) == {held, new}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -376,7 +360,7 @@ def test_simultaneous_messages_never_exceed_the_guest_limit(model: ChatModel, se
 
     def attempt(_index: int) -> bool:
         try:
-            send(guest)
+            make_turn(guest)
         except Refused:
             return False
         return True
@@ -391,19 +375,19 @@ def test_simultaneous_messages_never_exceed_the_guest_limit(model: ChatModel, se
 def test_new_terms_must_be_accepted_again(alice: User) -> None:
     now = timezone.now()
 
-    def terms() -> UseNotice | None:
-        return access.use_of(alice, now=now).terms
+    def terms() -> TermsVersion | None:
+        return access.verdict_for(alice, now=now).terms
 
     assert terms() is None
-    access_terms.ensure_notice(now=now)
-    access_terms.ensure_notice(now=now)
+    access_terms.ensure_terms(now=now)
+    access_terms.ensure_terms(now=now)
     first = terms()
     assert first is not None
-    access_terms.accept_notice(user=alice, version=first.version, now=now)
+    access_terms.accept_terms(user=alice, version=first.version, now=now)
     assert terms() is None
-    second = access_terms.publish_notice(text="New", now=now)
+    second = access_terms.publish_terms(text="New", now=now)
     assert terms() == second
-    assert NoticeAcceptance.objects.get().notice == first
+    assert TermsAcceptance.objects.get().terms == first
 
 
 # --- Pseudonymous IDs ---
@@ -412,14 +396,14 @@ def test_new_terms_must_be_accepted_again(alice: User) -> None:
 def test_a_pseudonymous_id_is_stable_reveals_nothing_and_changes_with_the_key(
     alice: User, charlie: User, settings: LazySettings
 ) -> None:
-    ids = {end_user_id(alice), end_user_id(charlie)}
+    ids = {pseudonymous_id(alice), pseudonymous_id(charlie)}
     assert len(ids) == 2
-    assert end_user_id(alice) == end_user_id(User.objects.get(pk=alice.pk))
+    assert pseudonymous_id(alice) == pseudonymous_id(User.objects.get(pk=alice.pk))
     settings.END_USER_ID_KEYS = {"k1": "a secret of 16 characters"}
-    first = end_user_id(alice)
+    first = pseudonymous_id(alice)
     assert first.startswith("k1-")
     settings.END_USER_ID_KEYS = {"k2": "another secret, as long", "k1": "a secret of 16 characters"}
-    second = end_user_id(alice)
+    second = pseudonymous_id(alice)
     assert first != second
     assert find_user(first) == find_user(second) == alice
     assert find_user("k1-" + "0" * 40) is None

@@ -12,14 +12,15 @@ from django.utils.html import escape
 from pytest_django import DjangoAssertNumQueries
 
 from conversations.access import selectors as access
-from conversations.access.models import Membership, NoticeAcceptance, Preview, UseNotice
+from conversations.access.models import Membership, Preview, TermsAcceptance, TermsVersion
 from conversations.access.rules import Reason, Verdict, verdict
 from conversations.access.services import terms as access_terms
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Message
-from conversations.chat.services import sessions, turns
+from conversations.chat.services import sessions
 from conversations.common.refusals import Refused
+from tests.factories import make_turn
 from tests.page import signed_in
 
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -43,12 +44,12 @@ class Case:
     left: tuple[int | None, int | None] = (None, None)
 
 
-PREVIEW, GUEST = {"standing": "preview"}, {"standing": "guest"}
+PREVIEW, GUEST = {"account_type": "preview"}, {"account_type": "guest"}
 CASES = [
     Case("member", {}),
     Case("member-of-an-ended-preview", {}, ((OVER, {}),)),
-    Case("pending", {"standing": "pending"}, reason=Reason.PENDING, says="awaiting approval"),
-    Case("pending-staff", {"standing": "pending", "is_staff": True}, reason=Reason.PENDING),
+    Case("pending", {"account_type": "pending"}, reason=Reason.PENDING, says="awaiting approval"),
+    Case("pending-staff", {"account_type": "pending", "is_staff": True}, reason=Reason.PENDING),
     Case("inactive", {"is_active": False}, reason=Reason.INACTIVE, says="not active"),
     Case("inactive-staff", {"is_active": False, "is_staff": True}, reason=Reason.INACTIVE),
     Case("suspended", {"suspended_at": NOW - DAY}, reason=Reason.SUSPENDED, says="suspended"),
@@ -60,7 +61,7 @@ CASES = [
     Case("suspension-over", {"suspended_at": NOW - DAY, "suspended_until": NOW}),
     Case("suspended-staff", {"suspended_at": NOW, "is_staff": True}, reason=Reason.SUSPENDED),
     Case("suspended-guest", {**GUEST, "suspended_at": NOW}, ((RUNNING, {}),), reason=Reason.SUSPENDED),
-    Case("suspended-and-pending", {"standing": "pending", "suspended_at": NOW}, reason=Reason.SUSPENDED),
+    Case("suspended-and-pending", {"account_type": "pending", "suspended_at": NOW}, reason=Reason.SUSPENDED),
     Case("staff", {"is_staff": True}),
     Case("staff-of-an-ended-preview", {**PREVIEW, "is_staff": True}, ((OVER, {}),)),
     Case("uninvited", PREVIEW, reason=Reason.UNINVITED, says="don't have a valid invitation"),
@@ -185,7 +186,7 @@ def test_the_verdict_for_each_kind_of_person(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_unaccepted_terms_block_access(case: Case) -> None:
     user, memberships = build(case)
-    terms = UseNotice(version=1)
+    terms = TermsVersion(version=1)
     found = verdict(user, memberships, terms, NOW)
     assert found.terms is terms
     assert found.is_blocked
@@ -207,23 +208,23 @@ def test_verdicts_on_many_people_take_three_queries(
     django_assert_num_queries: DjangoAssertNumQueries, accepted: bool
 ) -> None:
     people = {case.name: save(case) for case in CASES}
-    older = access_terms.publish_notice(text="Old", now=NOW)
-    access_terms.publish_notice(text="New", now=NOW)
+    older = access_terms.publish_terms(text="Old", now=NOW)
+    access_terms.publish_terms(text="New", now=NOW)
     for user in people.values():
         if accepted:
-            access_terms.accept_notice(user=user, version=2, now=NOW)
+            access_terms.accept_terms(user=user, version=2, now=NOW)
         else:
-            NoticeAcceptance.objects.create(user=user, notice=older, accepted_at=NOW)
+            TermsAcceptance.objects.create(user=user, terms=older, accepted_at=NOW)
     with django_assert_num_queries(3):
         found = access.verdicts(people.values(), now=NOW)
     for case in CASES:
         user, memberships = build(case)
-        wanted = verdict(user, memberships, None if accepted else UseNotice(version=2), NOW)
+        wanted = verdict(user, memberships, None if accepted else TermsVersion(version=2), NOW)
         got = found[people[case.name].pk]
         assert (got.reason, got.refusal) == (wanted.reason, wanted.refusal), case.name
         assert (got.left, got.left_today) == (wanted.left, wanted.left_today), case.name
         assert (got.terms is None) is accepted
-        assert got == access.use_of(people[case.name], now=NOW)
+        assert got == access.verdict_for(people[case.name], now=NOW)
 
 
 # --- Callers: each follows the verdict and shows its text ---
@@ -246,51 +247,47 @@ def test_open_pages_close_when_access_is_over() -> None:
         if case.reason is Reason.INACTIVE:
             wanted = sessions.Ended.SIGNED_OUT
         assert ended.get(visitors[case.name]) is wanted, case.name
-        assert access.may_not_enter(visitors[case.name].user, now=NOW) is (case.reason in OVER_REASONS)
-
-
-def send(user: User) -> turns.Turn:
-    return turns.start_turn(user=user, conversation=None, text="Hello", client_id=uuid.uuid4(), now=NOW)
+        assert access.is_blocked(visitors[case.name].user, now=NOW) is (case.reason in OVER_REASONS)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_messages_are_accepted_only_from_people_who_may_write(case: Case, model: ChatModel) -> None:
     user = save(case)
-    before = access.use_of(user, now=NOW)
+    before = access.verdict_for(user, now=NOW)
     if case.reason is not None:
         with pytest.raises(Refused) as refused:
-            send(user)
+            make_turn(user, now=NOW)
         assert str(refused.value) == before.refusal
         assert not Message.objects.exists()
         return
-    after = send(user).verdict
-    assert after == access.use_of(user, now=NOW)
+    after = make_turn(user, now=NOW).verdict
+    assert after == access.verdict_for(user, now=NOW)
     assert after is not None
     assert after.left == (None if before.left is None else before.left - 1)
 
 
 @pytest.mark.django_db
 def test_messages_are_refused_until_the_terms_are_accepted(alice: User, model: ChatModel) -> None:
-    access_terms.ensure_notice(now=NOW)
+    access_terms.ensure_terms(now=NOW)
     with pytest.raises(Refused, match="terms of use"):
-        send(alice)
+        make_turn(alice, now=NOW)
     page = signed_in(alice).post("/send/", {"text": "Hello", "client_id": str(uuid.uuid4())})
     assert page.status_code == 422
     assert "terms of use" in page.text
     assert "hx-ws:connect" not in page.text
-    access_terms.accept_notice(user=alice, version=1, now=NOW)
-    send(alice)
+    access_terms.accept_terms(user=alice, version=1, now=NOW)
+    make_turn(alice, now=NOW)
 
 
 @pytest.mark.django_db
 def test_the_verdict_is_computed_once_per_message(model: ChatModel) -> None:
-    access_terms.ensure_notice(now=NOW)
+    access_terms.ensure_terms(now=NOW)
     case = next(case for case in CASES if case.name == "some-left")
     user = save(case)
-    access_terms.accept_notice(user=user, version=1, now=NOW)
+    access_terms.accept_terms(user=user, version=1, now=NOW)
     with CaptureQueriesContext(connection) as captured:
-        send(user)
+        make_turn(user, now=NOW)
 
     def reads(table: str) -> int:
         return sum(
@@ -299,7 +296,7 @@ def test_the_verdict_is_computed_once_per_message(model: ChatModel) -> None:
         )
 
     # The membership is read again after counting, to tell how many messages remain.
-    assert (reads("membership"), reads("usenotice"), reads("noticeacceptance")) == (2, 1, 1)
+    assert (reads("membership"), reads("termsversion"), reads("termsacceptance")) == (2, 1, 1)
 
 
 @pytest.mark.django_db
@@ -315,4 +312,4 @@ def test_a_page_shows_the_text_of_the_verdict(
     monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
     page = signed_in(user).get("/")
     assert page.status_code == status
-    assert escape(access.use_of(user, now=NOW).refusal) in page.text
+    assert escape(access.verdict_for(user, now=NOW).refusal) in page.text

@@ -14,19 +14,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from conversations.access import selectors as access
-from conversations.access.models import Invitation, Membership, NoticeAcceptance, Preview, SiteAccess
+from conversations.access.models import Invitation, Membership, Preview, SiteAccess, TermsAcceptance
 from conversations.access.services import invitations, terms
 from conversations.access.services.approvals import approve
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Conversation, Generation
 from conversations.review.models import ReviewEvent
-from tests.access.test_access import make_invitation, make_person, make_preview, member_of
-from tests.answers import answer
+from tests.factories import make_answer, make_invitation, make_member, make_pending, make_preview, make_staff
 from tests.fakes import RunningUpstream
-from tests.guards.test_who_reaches_what import client_of
+from tests.guards.roles import client_of
 from tests.page import Page, signed_in
-from tests.staff import make_staff
 
 PASSWORD = "correct horse battery"
 SIGN_UP = {"username": "bob", "password1": PASSWORD, "password2": PASSWORD}
@@ -45,14 +43,15 @@ def sign_up(client: Client, **values: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("mode", "standing"), [("open", "member"), ("approval", "pending"), ("invitation", ""), ("closed", "")]
+    ("mode", "account_type"),
+    [("open", "member"), ("approval", "pending"), ("invitation", ""), ("closed", "")],
 )
-def test_the_four_sign_up_modes(settings: LazySettings, mode: str, standing: str) -> None:
+def test_the_four_sign_up_modes(settings: LazySettings, mode: str, account_type: str) -> None:
     settings.SIGNUP = mode
     client = Client()
     sign_up(client)
     bob = User.objects.filter(username="bob").first()
-    assert (bob.standing if bob else "") == standing
+    assert (bob.account_type if bob else "") == account_type
     login = Client().get("/accounts/login/").text
     assert ("/accounts/signup/" in login) == (mode in {"open", "approval"})
     assert ("/join/" in login) == (mode == "invitation")
@@ -70,7 +69,7 @@ def test_an_invitation_works_in_every_mode_but_closed(settings: LazySettings, mo
     assert "Spring" in page.text
     sign_up(client)
     bob = User.objects.get(username="bob")
-    assert bob.standing == "preview"
+    assert bob.account_type == "preview"
     assert Membership.objects.get().invitation == invitation
     assert client.get("/").status_code == 200
 
@@ -97,7 +96,7 @@ def test_no_account_is_created_if_the_code_has_become_unusable(settings: LazySet
 
 
 def test_a_signed_in_user_joins_with_one_button(alice: User) -> None:
-    User.objects.update(standing="pending")
+    User.objects.update(account_type="pending")
     invitation = make_invitation(make_preview())
     hers = signed_in(alice)
     place = reverse("join_by_link", args=[invitation.code])
@@ -149,7 +148,7 @@ def test_a_guest_who_signs_up_keeps_their_conversations(guest: Client, settings:
     assert wall.status_code == 422
     assert "Sign up or sign in to continue" in wall.text
     assert ">My next thought</textarea>" in wall.text
-    old = User.objects.get(standing="guest")
+    old = User.objects.get(account_type="guest")
     assert guest.get("/accounts/signup/").status_code == 200
     assert guest.get("/accounts/login/").status_code == 200
     sign_up(guest)
@@ -157,8 +156,8 @@ def test_a_guest_who_signs_up_keeps_their_conversations(guest: Client, settings:
     assert Conversation.objects.visible_to(bob).count() == 1
     assert not User.objects.filter(pk=old.pk).exists()
     page = guest.get("/").text
-    assert f'data-adopted="{old.uuid}"' in page
-    assert f'data-adopted="{old.uuid}"' not in guest.get("/").text
+    assert f'data-guest-id="{old.uuid}"' in page
+    assert f'data-guest-id="{old.uuid}"' not in guest.get("/").text
 
 
 def test_a_guest_who_signs_in_keeps_their_conversations(guest: Client, alice: User, charlie: User) -> None:
@@ -189,7 +188,7 @@ def test_a_preview_closed_to_guests_is_not_found(alice: User) -> None:
 
 
 def test_pending_users_see_that_they_await_approval() -> None:
-    person = make_person("pat", email="pat@example.org")
+    person = make_pending("pat", email="pat@example.org")
     client = signed_in(person)
     page = client.get("/")
     assert (page.status_code, "awaiting approval" in page.text) == (403, True)
@@ -199,24 +198,24 @@ def test_pending_users_see_that_they_await_approval() -> None:
 
 
 def test_each_version_of_the_terms_is_accepted_once(alice: User) -> None:
-    terms.ensure_notice(now=timezone.now())
+    terms.ensure_terms(now=timezone.now())
     hers = signed_in(alice)
     assert "Before you begin" in hers.get("/").text
     for wrong in ("", "x", "99"):
-        assert hers.post("/notice/", {"version": wrong}).status_code == 404
-    assert hers.post("/notice/", {"version": "1"})["Location"] == "/"
+        assert hers.post("/terms/", {"version": wrong}).status_code == 404
+    assert hers.post("/terms/", {"version": "1"})["Location"] == "/"
     assert "Before you begin" not in hers.get("/").text
-    terms.publish_notice(text="**Other** words <script>x</script>", now=timezone.now())
+    terms.publish_terms(text="**Other** words <script>x</script>", now=timezone.now())
     page = hers.get("/").text
     assert "<strong>Other</strong>" in page
     assert "<script>x" not in page
-    assert NoticeAcceptance.objects.count() == 1
+    assert TermsAcceptance.objects.count() == 1
 
 
 def test_people_can_read_and_export_after_a_preview_ends() -> None:
     preview = make_preview(name="Spring <preview>")
-    person = member_of(preview)
-    told = answer(person, "The answer.")
+    person = make_member(preview)
+    told = make_answer(person, "The answer.")
     client = signed_in(person)
     assert "Spring &lt;preview&gt;" in client.get("/").text
     Preview.objects.update(ends_at=timezone.now() - dt.timedelta(seconds=1))
@@ -280,11 +279,11 @@ def test_staff_create_invitations_and_see_who_used_them(alice: User) -> None:
 
 
 def test_looking_up_a_pseudonymous_id_is_logged(alice: User) -> None:
-    from conversations.chat.generation.end_user import end_user_id
+    from conversations.chat.generation.pseudonymous_id import pseudonymous_id
 
-    client = signed_in(make_staff("tracer", "trace_end_user", "view_user"))
+    client = signed_in(make_staff("tracer", "trace_pseudonymous_id", "view_user"))
     place = reverse("admin:accounts_user_trace")
-    values = {"identifier": end_user_id(alice), "reason": "Abuse."}
+    values = {"identifier": pseudonymous_id(alice), "reason": "Abuse."}
     assert "alice" in client.post(place, values).text
     [event] = ReviewEvent.objects.all()
     assert (event.kind, event.text, event.details["found"]) == ("traced", "Abuse.", str(alice.uuid))
@@ -308,7 +307,7 @@ async def test_a_running_answer_stops_when_its_preview_ends(
     model: ChatModel, service: Any, upstream: RunningUpstream
 ) -> None:
     preview = await database_sync_to_async(make_preview)(messages_total=5)
-    person = await database_sync_to_async(member_of)(preview)
+    person = await database_sync_to_async(make_member)(preview)
     page = Page(await database_sync_to_async(signed_in)(person))
     assert await page.open()
     upstream.answer_with("Some text. ", upstream.hold(), "never")
@@ -332,7 +331,7 @@ async def test_providers_receive_only_pseudonymous_ids(
     model: ChatModel, service: Any, upstream: RunningUpstream, settings: LazySettings, role: str
 ) -> None:
     client = await database_sync_to_async(client_of)(role)
-    user = await User.objects.aget(standing=role)
+    user = await User.objects.aget(account_type=role)
     page = Page(client)
     assert await page.open()
     place: Conversation | None = None
@@ -353,7 +352,7 @@ async def test_providers_receive_only_pseudonymous_ids(
 
 @pytest.mark.django_db(transaction=True)
 async def test_providers_that_reject_user_ids_receive_none(tab: Page, upstream: RunningUpstream) -> None:
-    await ChatModel.objects.aupdate(sends_end_user_id=False)
+    await ChatModel.objects.aupdate(sends_pseudonymous_id=False)
     await tab.say("Hello")
     await tab.until("The answer is complete")
     assert not {"user", "safety_identifier"} & set(upstream.requests[0].body)

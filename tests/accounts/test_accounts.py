@@ -301,7 +301,7 @@ def test_the_overview_shows_the_current_settings(alice: User, hers: Client) -> N
 
 
 def test_guests_are_sent_to_sign_in(alice: User) -> None:
-    User.objects.filter(pk=alice.pk).update(standing=User.Standing.GUEST)
+    User.objects.filter(pk=alice.pk).update(account_type=User.AccountType.GUEST)
     client = Client()
     client.force_login(alice)
     for path in ("/account/", "/account/devices/", "/accounts/second-factor/"):

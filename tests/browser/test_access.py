@@ -192,4 +192,4 @@ def test_the_terms_are_shown_once(new_context: Callable[..., BrowserContext], si
     sign_up(page)
     page.reload()
     expect(page.locator("#text")).to_be_visible()
-    assert query(site, "SELECT count(*) FROM access_noticeacceptance")[0][0] >= 1
+    assert query(site, "SELECT count(*) FROM access_termsacceptance")[0][0] >= 1

@@ -3,15 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 
+from tests.browser.axe import check
 from tests.browser.conftest import say, sign_up, wait_for_end
 from tests.fakes import RunningUpstream
 
-SETTLED = """() => Promise.allSettled(
-    document.getAnimations().filter((a) => a.effect.getTiming().iterations !== Infinity).map((a) => a.finished)
-)"""
 PHONE: ViewportSize = {"width": 360, "height": 740}
 LONG_ANSWER = (
     "# Sorting\n\nA *stable* sort keeps `equal` items in order; [more](https://example.org/sort).\n\n",
@@ -23,13 +20,6 @@ LONG_ANSWER = (
     "| Sort | Best | Worst | Memory |\n|:--|--:|--:|:-:|\n| Tim | n | n log n | n |\n| Heap | n log n | n log n | 1 |\n\n",
     "![A picture](https://example.org/p.png) The end.",
 )
-
-
-def check(page: Page) -> None:
-    """Check the page with axe, once all animations have ended."""
-    page.evaluate(SETTLED)
-    found = Axe().run(page)
-    assert not found.response["violations"], found.generate_report()
 
 
 def say_and_wait(page: Page, upstream: RunningUpstream) -> None:

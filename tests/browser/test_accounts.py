@@ -9,8 +9,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.accounts.fake_provider import FakeProvider, running_provider
 from tests.accounts.helpers import totp_code
+from tests.browser.axe import check
 from tests.browser.conftest import begin, sign_up
-from tests.browser.test_accessibility import check
 from tests.fakes import RunningUpstream
 from tests.site import PASSWORD, Site
 

@@ -16,8 +16,8 @@ from tests.site import ROOT, Site
 _FILE = """
 import django
 django.setup()
-from tests.review.helpers import file_cases
-file_cases({count})
+from tests.factories import make_reports
+make_reports({count})
 """
 
 

@@ -230,9 +230,9 @@ async def test_viewers_are_told_that_a_conversation_was_deleted(tab: Page, upstr
     conversation = await Conversation.objects.aget()
     pk = conversation.pk
     await conversation.adelete()
-    from conversations.chat.generation import doorbell
+    from conversations.chat.generation import changes
 
-    doorbell.ring(pk)
+    changes.announce(pk)
     assert "deleted" in reason_in(await tab.until("#composer-error"))
 
 

@@ -1,7 +1,6 @@
 """Tests of deleting conversations while answers are being written."""
 
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,9 +12,8 @@ from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.generation import ending, journal
 from conversations.chat.models import Conversation, Generation
-from conversations.chat.services import turns
 from conversations.chat.services.conversations import delete_conversation
-from tests.answers import answer, report
+from tests.factories import make_answer, make_report, make_turn
 from tests.site import wait_until
 
 
@@ -30,10 +28,8 @@ def locks_waited_for() -> int:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite allows one writer at a time.")
 def test_deleting_waits_for_an_answer_that_is_ending(alice: User, model: ChatModel) -> None:
-    turn = turns.start_turn(
-        user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now()
-    )
-    [job] = journal.claim(owner="a", limit=1, now=timezone.now())
+    turn = make_turn(alice)
+    [job] = journal.claim(runner="a", limit=1, now=timezone.now())
     is_ending, go_on = threading.Event(), threading.Event()
 
     def wait_in_the_middle(execute: Any, statement: str, *rest: Any) -> Any:
@@ -70,12 +66,10 @@ def test_deleting_waits_for_an_answer_that_is_ending(alice: User, model: ChatMod
 
 @pytest.mark.django_db
 def test_deleting_a_held_conversation_stops_its_queued_generation(alice: User, model: ChatModel) -> None:
-    message = answer(alice)
-    report(alice, message)
+    message = make_answer(alice)
+    make_report(alice, message)
     conversation = message.conversation
-    turn = turns.start_turn(
-        user=alice, conversation=conversation.uuid, text="More", client_id=uuid.uuid4(), now=timezone.now()
-    )
+    turn = make_turn(alice, "More", conversation=conversation)
     assert not delete_conversation(user=alice, conversation=conversation.uuid, now=timezone.now())
     turn.generation.refresh_from_db()
     assert turn.generation.status == "stopped"

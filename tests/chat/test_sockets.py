@@ -11,6 +11,7 @@ from conversations.chat.generation import journal
 from conversations.chat.models.sockets import SocketLease
 from conversations.chat.services import sockets
 from tests.concurrency import at_once
+from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -66,5 +67,5 @@ def test_a_deleted_lease_of_an_open_page_is_recreated(alice: User, charlie: User
 @pytest.mark.django_db(transaction=True)
 def test_the_limit_holds_for_thirty_pages_at_once(settings: LazySettings) -> None:
     settings.CHAT_SOCKETS_PER_USER = 5
-    person = User.objects.create_user("pat")
+    person = make_user("pat")
     assert at_once(30, lambda index: open_page(person, f"p{index % 3}:1:a") is not None) == 5

@@ -237,7 +237,7 @@ def test_a_queued_generation_stops_at_once(alice: User, model: ChatModel) -> Non
 
 def test_a_running_generation_gets_one_stop_request(alice: User, model: ChatModel) -> None:
     turn = start(alice)
-    Generation.objects.update(status="running", owner="x", started_at=NOW, heartbeat_at=NOW)
+    Generation.objects.update(status="running", runner="x", started_at=NOW, heartbeat_at=NOW)
     turns.request_stop(user=alice, message=turn.generation.message.uuid, now=NOW)
     turns.request_stop(user=alice, message=turn.generation.message.uuid, now=timezone.now())
     turn.generation.refresh_from_db()

@@ -14,7 +14,8 @@ from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Conversation, Generation, GenerationChunk, Message
 from conversations.chat.services import turns
-from tests.staff import admin_of
+from tests.admin_urls import admin_of
+from tests.factories import make_turn
 
 pytestmark = pytest.mark.django_db
 
@@ -33,16 +34,10 @@ def thief(charlie: User) -> Client:
     return client
 
 
-def make_turn(
+def make_answered_turn(
     user: User, conversation: Conversation | None = None, *, answer: str = "An *answer*."
 ) -> turns.Turn:
-    turn = turns.start_turn(
-        user=user,
-        conversation=conversation.uuid if conversation else None,
-        text="A question",
-        client_id=uuid.uuid4(),
-        now=timezone.now(),
-    )
+    turn = make_turn(user, "A question", conversation=conversation)
     if answer:
         end(turn.generation, answer)
     return turn
@@ -57,7 +52,7 @@ def end(generation: Generation, text: str) -> None:
 
 def make_long(user: User, turns_: int) -> Conversation:
     """Return a conversation with this many turns, created in bulk."""
-    first = make_turn(user)
+    first = make_answered_turn(user)
     conversation, parent = first.conversation, first.generation.message
     for number in range(1, turns_):
         for role in ("user", "assistant"):
@@ -101,7 +96,7 @@ def test_without_a_model_the_page_says_how_to_set_one_up(client: Client) -> None
 def test_a_conversation_looks_the_same_as_when_it_was_streamed(
     client: Client, alice: User, model: ChatModel
 ) -> None:
-    turn = make_turn(alice)
+    turn = make_answered_turn(alice)
     page = client.get(f"/c/{turn.conversation.uuid}/").content.decode()
     assert "<em>answer</em>" in page
     assert "prose open" not in page
@@ -109,9 +104,9 @@ def test_a_conversation_looks_the_same_as_when_it_was_streamed(
 
 
 def test_a_running_answer_shows_the_text_so_far(client: Client, alice: User, model: ChatModel) -> None:
-    turn = make_turn(alice, answer="")
+    turn = make_answered_turn(alice, answer="")
     now = timezone.now()
-    Generation.objects.update(status="running", owner="x", started_at=now, heartbeat_at=now)
+    Generation.objects.update(status="running", runner="x", started_at=now, heartbeat_at=now)
     GenerationChunk.objects.create(generation=turn.generation, offset=0, text="First.\n\nSec")
     GenerationChunk.objects.create(generation=turn.generation, offset=11, text="ond\nline")
     page = client.get(f"/c/{turn.conversation.uuid}/").content.decode()
@@ -140,7 +135,7 @@ def test_unknown_hosts_are_refused(client: Client, host: str) -> None:
 
 
 def test_other_users_get_nothing(thief: Client, alice: User, model: ChatModel) -> None:
-    turn = make_turn(alice)
+    turn = make_answered_turn(alice)
     place, message = turn.conversation.uuid, turn.generation.message.uuid
     assert thief.get(f"/c/{place}/").status_code == 404
     assert thief.get(f"/c/{place}/?before={message}").status_code == 404
@@ -188,7 +183,7 @@ def test_a_refused_message_stays_in_the_composer(
 def test_an_answer_can_be_stopped_and_continued_without_script(
     client: Client, alice: User, model: ChatModel
 ) -> None:
-    turn = make_turn(alice, answer="")
+    turn = make_answered_turn(alice, answer="")
     message = turn.generation.message.uuid
     client.post("/stop/", {"message": message})
     assert Generation.objects.get().status == "stopped"
@@ -200,7 +195,7 @@ def test_an_answer_can_be_stopped_and_continued_without_script(
 
 
 def test_a_conversation_can_be_renamed_and_deleted(client: Client, alice: User, model: ChatModel) -> None:
-    turn = make_turn(alice)
+    turn = make_answered_turn(alice)
     client.post(f"/c/{turn.conversation.uuid}/rename/", {"title": "<b>Better</b>"})
     assert "&lt;b&gt;Better&lt;/b&gt;" in client.get("/").content.decode()
     assert client.post(f"/c/{turn.conversation.uuid}/rename/", {"title": "x" * 81}).status_code == 422
@@ -228,14 +223,14 @@ def test_earlier_messages_are_one_click_away(client: Client, alice: User, model:
 def test_an_unknown_message_has_no_earlier_ones(
     client: Client, alice: User, model: ChatModel, before: str
 ) -> None:
-    turn = make_turn(alice)
+    turn = make_answered_turn(alice)
     assert client.get(f"/c/{turn.conversation.uuid}/?before={before}").status_code == 404
 
 
 def test_a_long_conversation_takes_no_more_queries_than_a_short_one(
     client: Client, alice: User, model: ChatModel, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    short, long = make_turn(alice).conversation, make_long(alice, 300)
+    short, long = make_answered_turn(alice).conversation, make_long(alice, 300)
     for conversation in (short, long):
         with django_assert_num_queries(12):
             client.get(f"/c/{conversation.uuid}/")
@@ -294,7 +289,7 @@ ADMIN_PAGES = ["user", "conversation", "message", "generation", "generationchunk
 def test_staff_see_the_lists_and_pages_of_the_admin(
     admin_client: Client, alice: User, model: ChatModel, name: str
 ) -> None:
-    turn = make_turn(alice)
+    turn = make_answered_turn(alice)
     GenerationChunk.objects.create(generation=turn.generation, offset=0, text="x")
     page = admin_client.get(f"{admin_of(name)}?q=a")
     assert page.status_code == 200
@@ -313,7 +308,7 @@ def test_staff_see_the_lists_and_pages_of_the_admin(
 def test_the_admin_cannot_change_what_was_said(
     admin_client: Client, alice: User, model: ChatModel, name: str
 ) -> None:
-    turn = make_turn(alice)
+    turn = make_answered_turn(alice)
     row = {
         "conversation": turn.conversation,
         "message": turn.generation.message,

@@ -12,9 +12,8 @@ from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Generation, GenerationChunk, Message
 from conversations.evaluation.models import Rerun
 from conversations.review.models import ReviewCase
-from tests.answers import answer, report
+from tests.factories import REVIEWER, make_answer, make_report, make_staff
 from tests.review.helpers import address
-from tests.staff import REVIEWER, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +32,7 @@ def reviewer(client: Client) -> User:
 
 @pytest.fixture
 def case(alice: User) -> ReviewCase:
-    return report(alice, answer(alice, "Old answer.")).case
+    return make_report(alice, make_answer(alice, "Old answer.")).case
 
 
 def run_again(case: ReviewCase) -> str:
@@ -54,7 +53,7 @@ def test_the_prompt_run_again_stands_beside_the_answer(
     assert "already being rerun" in client.post(run_again(case), follow=True).content.decode()
     generation = Generation.objects.get(conversation=rerun.conversation)
     now = timezone.now()
-    running = {"status": "running", "owner": "runner", "started_at": now, "heartbeat_at": now}
+    running = {"status": "running", "runner": "runner", "started_at": now, "heartbeat_at": now}
     Generation.objects.filter(pk=generation.pk).update(**running)
     GenerationChunk.objects.create(generation=generation, offset=0, text="New **words** <b>so far</b>")
     fragment = client.get(poll).content.decode()

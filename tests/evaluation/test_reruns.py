@@ -12,8 +12,7 @@ from conversations.common.refusals import Refused
 from conversations.evaluation.models import Rerun
 from conversations.evaluation.services import reruns
 from conversations.review.services import reports
-from tests.answers import answer, report
-from tests.staff import LEAD, make_staff
+from tests.factories import LEAD, make_answer, make_report, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -31,16 +30,16 @@ def lead(db: None) -> User:
 def test_a_prompt_over_the_current_limit_is_not_rerun(
     alice: User, lead: User, settings: LazySettings
 ) -> None:
-    filed = report(alice, answer(alice, prompt="Ten letters"))
+    filed = make_report(alice, make_answer(alice, prompt="Ten letters"))
     settings.CHAT_MAX_INPUT_CHARS = 10
     with pytest.raises(Refused, match="11 of 10 characters"):
         reruns.run_again(staff=lead, case=filed.case.uuid, now=timezone.now())
 
 
 def test_a_rerun_is_visible_to_staff_only(alice: User, lead: User) -> None:
-    first = answer(alice, "Old.", prompt="First")
-    told = answer(alice, "Bad.", prompt="Second", place=first.conversation.uuid)
-    filed = report(alice, told)
+    first = make_answer(alice, "Old.", prompt="First")
+    told = make_answer(alice, "Bad.", prompt="Second", conversation=first.conversation.uuid)
+    filed = make_report(alice, told)
     rerun = reruns.run_again(staff=lead, case=filed.case.uuid, now=timezone.now())
     generation = Generation.objects.get(conversation=rerun.conversation)
     request, _trimmed = prompt.build_request(generation)

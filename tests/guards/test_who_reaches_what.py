@@ -2,18 +2,13 @@
 
 import pytest
 from channels.db import database_sync_to_async
-from django.test import Client
-from django.utils import timezone
 
 from conversations.access.middleware import AccessMiddleware
-from conversations.access.services import guests
-from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.routing import websocket_urlpatterns
-from tests.access.test_access import DAY, make_person, make_preview, member_of
-from tests.guards.test_urls import ADDRESSES, OPEN
-from tests.page import Page, signed_in
-from tests.staff import LEAD, REVIEWER, make_staff
+from tests.guards.addresses import ADDRESSES, OPEN
+from tests.guards.roles import client_of
+from tests.page import Page
 
 # The example objects don't exist, so a page that was reached may also respond with 404 or 405.
 REACHED = {200, 204, 404, 405}
@@ -31,31 +26,11 @@ SEEN_IN_ADMIN = {
         "review_figures",
     },
 }
-OF_PENDING = {"report", "report_appeal", "report_reply", "reports", "notice_accept"}
+OF_PENDING = {"report", "report_appeal", "report_reply", "reports", "accept_terms"}
 """Pages for people awaiting approval, about what they did before."""
 
 IN_ADMIN = [(name, address) for name, address in ADDRESSES if address.startswith("/admin/")]
 ELSEWHERE = [pair for pair in ADDRESSES if pair not in IN_ADMIN and pair[0] not in OPEN | {"account_logout"}]
-
-
-def client_of(role: str) -> Client:
-    """Return a test client signed in with this role."""
-    now = timezone.now()
-    match role:
-        case "anonymous":
-            return Client()
-        case "guest":
-            preview = make_preview(allows_guests=True)
-            return signed_in(guests.begin_guest(preview=preview.uuid, address="192.0.2.1", now=now))
-        case "preview":
-            return signed_in(member_of(make_preview()))
-        case "expired":
-            return signed_in(member_of(make_preview(starts_at=now - 2 * DAY, ends_at=now - DAY)))
-        case "pending" | "member":
-            return signed_in(make_person(role, standing=role, email=f"{role}@example.org"))
-        case "root":
-            return signed_in(User.objects.create_superuser("root", password="correct horse battery"))
-    return signed_in(make_staff(role, *{"staff": (), "reviewer": REVIEWER, "lead": LEAD}[role]))
 
 
 @pytest.fixture(autouse=True)

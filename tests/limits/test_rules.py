@@ -42,7 +42,7 @@ def test_output_limits_above_the_cap_are_refused(requested: int, site_cap: int, 
 
 
 @pytest.mark.parametrize(
-    ("sizes", "room", "expected"),
+    ("sizes", "budget", "expected"),
     [
         ([("user", 10)], 10, 1),
         ([("user", 10), ("assistant", 10), ("user", 10)], 30, 3),
@@ -52,30 +52,30 @@ def test_output_limits_above_the_cap_are_refused(requested: int, site_cap: int, 
         ([("user", 1), ("user", 1), ("assistant", 100), ("user", 1)], 40, 2),
     ],
 )
-def test_the_newest_whole_turns_are_kept(sizes: list[tuple[str, int]], room: int, expected: int) -> None:
-    assert limits.count_fitting(iter(sizes), room=room) == expected
+def test_the_newest_whole_turns_are_kept(sizes: list[tuple[str, int]], budget: int, expected: int) -> None:
+    assert limits.count_fitting(iter(sizes), budget=budget) == expected
 
 
 def test_a_newest_message_that_does_not_fit_is_refused() -> None:
     with pytest.raises(limits.WindowExceeded):
-        limits.count_fitting([("user", 10)], room=9)
+        limits.count_fitting([("user", 10)], budget=9)
 
 
 @given(
     st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.integers(0, 50)), max_size=30),
     st.integers(0, 400),
 )
-def test_kept_messages_fit_and_start_with_a_question(earlier: list[tuple[str, int]], room: int) -> None:
+def test_kept_messages_fit_and_start_with_a_question(earlier: list[tuple[str, int]], budget: int) -> None:
     sizes = [("user", 5), *earlier]
     try:
-        kept = limits.count_fitting(sizes, room=room)
+        kept = limits.count_fitting(sizes, budget=budget)
     except limits.WindowExceeded:
-        assert room < 5
+        assert budget < 5
         return
     used = sum(tokens for _, tokens in sizes[:kept])
-    assert used <= room
+    assert used <= budget
     assert sizes[kept - 1][0] == "user"
     following = next((n for n in range(kept, len(sizes)) if sizes[n][0] == "user"), None)
     if following is not None:
         more = sum(tokens for _, tokens in sizes[: following + 1])
-        assert more > room
+        assert more > budget

@@ -86,12 +86,12 @@ class Cluster:
 
     def writer_of(self, message: str) -> Process:
         """Return the worker that writes this message."""
-        [(owner,)] = self.query(
-            "SELECT g.owner FROM chat_generation g JOIN chat_message m "
+        [(runner,)] = self.query(
+            "SELECT g.runner FROM chat_generation g JOIN chat_message m "
             "ON m.id = g.message_id WHERE m.uuid = %s AND g.status = 'running'",
             message,
         )
-        return next(w for w in self.workers if w.popen.pid == int(owner.split(":")[1]))
+        return next(w for w in self.workers if w.popen.pid == int(runner.split(":")[1]))
 
     def redis_connections(self) -> list[dict[str, str]]:
         """Return only the site's own connections to Redis."""

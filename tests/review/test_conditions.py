@@ -10,7 +10,7 @@ from django.utils import timezone
 from conversations.accounts.models import User
 from conversations.review.models import Category, Report, ReviewCase, Snapshot, lacks_comment
 from conversations.review.models.reports import CASE_WAITS_SINCE, claim_is_live
-from tests.staff import LEAD, make_staff
+from tests.factories import LEAD, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +38,7 @@ def make_case(
         closed_at=None if is_open else NOW,
         opened_at=NOW - 9 * MINUTE,
         reopened_at=reopened_at,
-        sorts_at=NOW,
+        queue_key=NOW,
         claimed_by=claimed_by,
         claim_expires_at=expires_at,
     )
@@ -140,7 +140,10 @@ def test_the_comment_rule_matches_the_database_constraint(category: str, comment
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "awaits"), [("", "", False), ("Which?", "", True), ("Which?", "That.", False)]
+    ("question", "clarification", "awaits"),
+    [("", "", False), ("Which?", "", True), ("Which?", "That.", False)],
 )
-def test_a_question_awaits_the_reporter_until_answered(question: str, answer: str, awaits: bool) -> None:
-    assert Report(question=question, answer=answer).awaits_reporter == awaits
+def test_a_question_awaits_the_reporter_until_answered(
+    question: str, clarification: str, awaits: bool
+) -> None:
+    assert Report(question=question, clarification=clarification).awaits_reporter == awaits

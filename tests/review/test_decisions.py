@@ -23,9 +23,7 @@ from conversations.evaluation.models import EvaluationItem
 from conversations.evaluation.services import reruns
 from conversations.review.models import BlocklistEntry, Report, ReviewCase, ReviewEvent
 from conversations.review.services import decisions, review_log, reviewing
-from tests.answers import answer, report
-from tests.review.helpers import make_decision
-from tests.staff import LEAD, REVIEWER, make_staff
+from tests.factories import LEAD, REVIEWER, make_answer, make_decision, make_report, make_staff, make_turn
 
 pytestmark = pytest.mark.django_db
 
@@ -58,7 +56,7 @@ def decide(case: ReviewCase, staff: User, outcome: str = "upheld", **values: Any
 
 def test_a_claim_blocks_others_until_it_lapses(alice: User, lead: User, reviewer: User) -> None:
     now = timezone.now()
-    case = report(alice, answer(alice)).case
+    case = make_report(alice, make_answer(alice)).case
     held = reviewing.claim(staff=lead, case=case.uuid, version=None, now=now)
     assert (held.status, held.claimed_by, held.first_claimed_at) == ("in_review", lead, now)
     with pytest.raises(reviewing.StaleCase, match="claimed by lead"):
@@ -74,7 +72,7 @@ def test_a_claim_blocks_others_until_it_lapses(alice: User, lead: User, reviewer
 
 
 def test_a_second_decision_is_refused_with_an_explanation(alice: User, lead: User, reviewer: User) -> None:
-    case = report(alice, answer(alice)).case
+    case = make_report(alice, make_answer(alice)).case
     case.refresh_from_db()
     seen = case.version
     decide(case, lead, version=seen)
@@ -85,7 +83,7 @@ def test_a_second_decision_is_refused_with_an_explanation(alice: User, lead: Use
 
 
 def test_a_released_case_can_be_claimed_again(alice: User, lead: User, reviewer: User) -> None:
-    case = report(alice, answer(alice)).case
+    case = make_report(alice, make_answer(alice)).case
     now = timezone.now()
     reviewing.claim(staff=lead, case=case.uuid, version=None, now=now)
     with pytest.raises(reviewing.StaleCase, match="haven't claimed"):
@@ -94,7 +92,7 @@ def test_a_released_case_can_be_claimed_again(alice: User, lead: User, reviewer:
 
 
 def test_lapsed_claims_return_to_the_queue(alice: User, lead: User) -> None:
-    case = report(alice, answer(alice)).case
+    case = make_report(alice, make_answer(alice)).case
     now = timezone.now()
     reviewing.claim(staff=lead, case=case.uuid, version=None, now=now)
     assert reviewing.expire_claims(now + LEASE / 2) == 0
@@ -107,7 +105,7 @@ def test_the_next_case_is_the_available_one_with_the_highest_priority(
     alice: User, lead: User, reviewer: User
 ) -> None:
     light, grave, held, given, escalated = (
-        report(alice, answer(alice), category).case
+        make_report(alice, make_answer(alice), category).case
         for category in ("technical", "harmful", "legal", "harmful", "harmful")
     )
     now = timezone.now()
@@ -120,7 +118,7 @@ def test_the_next_case_is_the_available_one_with_the_highest_priority(
 
 
 def test_cases_can_be_assigned_only_to_reviewers(alice: User, charlie: User, lead: User) -> None:
-    case = report(alice, answer(alice)).case
+    case = make_report(alice, make_answer(alice)).case
     with pytest.raises(Refused, match="doesn't have permission to review"):
         reviewing.assign(
             staff=lead, case=case.uuid, version=None, to=charlie, reason="Why not.", now=timezone.now()
@@ -131,29 +129,23 @@ def test_cases_can_be_assigned_only_to_reviewers(alice: User, charlie: User, lea
 
 
 def test_a_hidden_answer_is_no_longer_sent_anywhere(alice: User, lead: User) -> None:
-    told = answer(alice, "How to hurt people.")
-    decide(report(alice, told, "harmful").case, lead, hides_answer=True)
+    told = make_answer(alice, "How to hurt people.")
+    decide(make_report(alice, told, "harmful").case, lead, hides_answer=True)
     told.refresh_from_db()
     told.conversation.refresh_from_db()
     assert told.is_hidden
     assert told.text == "How to hurt people."
     assert told.revision == told.conversation.revision == 1
     assert read_branch(told.conversation, limit=9)[-1].text == ""
-    further = turns.start_turn(
-        user=alice,
-        conversation=told.conversation.uuid,
-        text="And then?",
-        client_id=uuid.uuid4(),
-        now=timezone.now(),
-    )
+    further = make_turn(alice, "And then?", conversation=told.conversation)
     sent = prompt.build_request(further.generation)[0].messages
     assert not any("hurt people" in message.text for message in sent)
     assert sent[-2].text == prompt.REMOVED
 
 
 def test_a_replaced_answer_shows_the_vetted_text(alice: User, lead: User) -> None:
-    told = answer(alice, "The moon is cheese.")
-    decide(report(alice, told).case, lead, vetted_text="The moon is rock.")
+    told = make_answer(alice, "The moon is cheese.")
+    decide(make_report(alice, told).case, lead, vetted_text="The moon is rock.")
     told.refresh_from_db()
     assert (told.shown_text, told.text) == ("The moon is rock.", "The moon is cheese.")
     with pytest.raises(Refused):
@@ -161,9 +153,9 @@ def test_a_replaced_answer_shows_the_vetted_text(alice: User, lead: User) -> Non
 
 
 def test_a_later_dismissal_reverses_all_effects(alice: User, charlie: User, lead: User) -> None:
-    told = answer(alice)
+    told = make_answer(alice)
     now = timezone.now()
-    filed = report(alice, told)
+    filed = make_report(alice, told)
     decide(
         filed.case,
         lead,
@@ -177,7 +169,7 @@ def test_a_later_dismissal_reverses_all_effects(alice: User, charlie: User, lead
     assert alice.is_suspended(now)
     # An upheld report can't be appealed, so a new report by the suspended user reopens the case.
     Message.objects.filter(pk=told.pk).update(vetted_text="Vetted.")
-    report(alice, Message.objects.get(pk=told.pk), comment="It was fine.")
+    make_report(alice, Message.objects.get(pk=told.pk), comment="It was fine.")
     decide(filed.case, lead, "dismissed", now=now)
     told.refresh_from_db()
     alice.refresh_from_db()
@@ -188,23 +180,23 @@ def test_a_later_dismissal_reverses_all_effects(alice: User, charlie: User, lead
 
 def test_a_suspension_from_another_case_remains(alice: User, lead: User) -> None:
     now = timezone.now()
-    told = [answer(alice) for _ in range(2)]
-    cases = [report(alice, message).case for message in told]
+    told = [make_answer(alice) for _ in range(2)]
+    cases = [make_report(alice, message).case for message in told]
     for case, days in zip(cases, (7, 30), strict=True):
         decide(case, lead, suspends=True, suspension_days=days, suspension_text="For that.", now=now)
     alice.refresh_from_db()
     assert alice.suspended_until == now + dt.timedelta(days=30)
-    report(alice, told[1])
+    make_report(alice, told[1])
     decide(cases[1], lead, "dismissed", now=now)
     alice.refresh_from_db()
     assert alice.suspended_until == now + dt.timedelta(days=7)
     with pytest.raises(Refused, match="suspended"):
-        turns.start_turn(user=alice, conversation=None, text="Hi", client_id=uuid.uuid4(), now=now)
+        make_turn(alice, "Hi", now=now)
 
 
 def test_hiding_an_answer_stops_its_continuation(alice: User, lead: User) -> None:
-    told = answer(alice)
-    filed = report(alice, told)
+    told = make_answer(alice)
+    filed = make_report(alice, told)
     Generation.objects.filter(message=told).update(finish_reason="length")
     again = turns.continue_answer(user=alice, message=told.uuid, client_id=uuid.uuid4(), now=timezone.now())
     decide(filed.case, lead, hides_answer=True)
@@ -213,16 +205,16 @@ def test_hiding_an_answer_stops_its_continuation(alice: User, lead: User) -> Non
 
 
 def test_decisions_can_add_to_the_blocklist_and_evaluation_set(alice: User, lead: User) -> None:
-    told = answer(alice, "Bad.", prompt="Asked")
+    told = make_answer(alice, "Bad.", prompt="Asked")
     decide(
-        report(alice, told, "refused").case,
+        make_report(alice, told, "refused").case,
         lead,
         blocklist_text="Some wording",
         adds_to_evaluation=True,
         warning="Do not.",
     )
     item = EvaluationItem.objects.get()
-    assert (item.turns, item.answer) == ([{"role": "user", "text": "Asked"}], "Bad.")
+    assert (item.messages, item.answer) == ([{"role": "user", "text": "Asked"}], "Bad.")
     assert BlocklistEntry.objects.get().added_by == lead
     assert AccountNotice.objects.get().text == "Do not."
 
@@ -232,7 +224,7 @@ def test_reporters_are_mailed_the_decision(
 ) -> None:
     alice.email = "alice@example.org"
     alice.save()
-    filed = report(alice, answer(alice, "<b>secret</b>"), comment="Bcc: x@example.org")
+    filed = make_report(alice, make_answer(alice, "<b>secret</b>"), comment="Bcc: x@example.org")
     with django_capture_on_commit_callbacks(execute=True):
         decide(filed.case, lead, reply="Thank you & well spotted.")
     [sent] = mail.outbox
@@ -244,7 +236,7 @@ def test_reporters_are_mailed_the_decision(
 
 
 def test_the_preview_describes_the_effects(alice: User, lead: User) -> None:
-    case = report(alice, answer(alice)).case
+    case = make_report(alice, make_answer(alice)).case
     decision = make_decision(
         "upheld",
         hides_answer=True,
@@ -272,7 +264,7 @@ def test_the_preview_describes_the_effects(alice: User, lead: User) -> None:
     ],
 )
 def test_invalid_decisions_are_refused(alice: User, lead: User, values: dict[str, Any], reason: str) -> None:
-    case = report(alice, answer(alice)).case
+    case = make_report(alice, make_answer(alice)).case
     with pytest.raises(Refused, match=reason):
         decide(case, lead, **{"outcome": "upheld", **values})
     assert Report.objects.get().status == "pending"
@@ -280,7 +272,7 @@ def test_invalid_decisions_are_refused(alice: User, lead: User, values: dict[str
 
 
 def test_a_verdict_can_differ_from_the_outcome(alice: User, lead: User) -> None:
-    filed = report(alice, answer(alice))
+    filed = make_report(alice, make_answer(alice))
     decide(filed.case, lead, "dismissed", verdicts={filed.uuid: "ignored"})
     filed.refresh_from_db()
     assert filed.status == "ignored"
@@ -290,7 +282,7 @@ def test_a_verdict_can_differ_from_the_outcome(alice: User, lead: User) -> None:
 
 
 def test_actions_require_their_permissions(alice: User, charlie: User, reviewer: User) -> None:
-    filed = report(alice, answer(alice))
+    filed = make_report(alice, make_answer(alice))
     case, now = filed.case, timezone.now()
     outsider = make_staff("outsider")
     for person in (charlie, outsider):
@@ -320,8 +312,8 @@ def test_actions_require_their_permissions(alice: User, charlie: User, reviewer:
 
 
 def test_revealing_a_reporter_is_logged_with_its_reason(alice: User, lead: User) -> None:
-    told = answer(alice)
-    filed = report(alice, told)
+    told = make_answer(alice)
+    filed = make_report(alice, told)
     with pytest.raises(Refused, match="reason"):
         reviewing.reveal_reporter(staff=lead, report=filed.uuid, reason=" ", now=timezone.now())
     assert not reviewing.has_revealed(lead, filed)
@@ -342,7 +334,7 @@ def test_revealing_a_reporter_is_logged_with_its_reason(alice: User, lead: User)
 
 
 def test_a_bulk_decision_skips_claimed_and_changed_cases(alice: User, lead: User, reviewer: User) -> None:
-    cases = [report(alice, answer(alice)).case for _ in range(4)]
+    cases = [make_report(alice, make_answer(alice)).case for _ in range(4)]
     for case in cases:
         case.refresh_from_db()
     reviewing.claim(staff=lead, case=cases[0].uuid, version=None, now=timezone.now())
@@ -369,7 +361,7 @@ def test_each_case_is_decided_once_by_twenty_concurrent_reviewers(
     alice: User, model: ChatModel, settings: LazySettings
 ) -> None:
     settings.REPORTS_PER_HOUR = 1_000
-    told = answer(alice)
+    told = make_answer(alice)
     for number in range(200):
         message = Message.objects.create(
             conversation=told.conversation,
@@ -379,7 +371,7 @@ def test_each_case_is_decided_once_by_twenty_concurrent_reviewers(
             text=f"Answer {number}",
             created_at=timezone.now(),
         )
-        filed = report(alice, message, now=timezone.now() - dt.timedelta(hours=number * 2))
+        filed = make_report(alice, message, now=timezone.now() - dt.timedelta(hours=number * 2))
         assert filed.case.is_open
     staff = [make_staff(f"reviewer{number}", *REVIEWER) for number in range(20)]
     seen = {case.uuid: case.version for case in ReviewCase.objects.all()}

@@ -16,11 +16,10 @@ from conversations.catalogue.models import ChatModel
 from conversations.chat.services import feedback
 from conversations.review.models import Report, ReviewCase, ReviewEvent
 from conversations.review.selectors import figures
-from conversations.review.selectors.figures import Spread
+from conversations.review.selectors.figures import DurationStats
 from conversations.review.selectors.periods import Period
 from conversations.review.services import decisions, exports, reports, reviewing
-from tests.answers import answer, report
-from tests.staff import LEAD, REVIEWER, make_staff
+from tests.factories import LEAD, REVIEWER, make_answer, make_report, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -53,7 +52,7 @@ def filed(alice: User) -> Callable[..., Report]:
     """Return a function that files a report of a new answer of Alice's."""
 
     def file(at: dt.datetime, category: str = "incorrect") -> Report:
-        return report(alice, answer(alice), category, now=at)
+        return make_report(alice, make_answer(alice), category, now=at)
 
     return file
 
@@ -76,7 +75,7 @@ def test_statistics_without_any_data() -> None:
     assert [day.date for day in found.days] == [dt.date(2026, 3, number) for number in range(2, 9)]
     assert {(day.opened, day.reopened, day.closed, day.waiting) for day in found.days} == {(0, 0, 0, 0)}
     assert (found.waiting, found.oldest, found.median_age) == (0, None, None)
-    assert found.to_claim == found.to_decide == Spread(0, None, None)
+    assert found.to_claim == found.to_decide == DurationStats(0, None, None)
     assert (found.decided, found.upheld, found.overturned, found.reports) == (0, 0, 0, 0)
     assert (found.categories, found.reviewers, found.models) == ([], [], [])
     assert len(list(exports.figure_rows(found))) > len(found.days)
@@ -121,18 +120,22 @@ def test_the_statistics_of_a_week(
     # The three cases waiting now have waited for 18, 2 and 1 days.
     assert (found.waiting, found.oldest, found.median_age) == (3, 18 * 24, 48)
     # 48 (old), 2 (first), 5 (second, by deciding).
-    assert found.to_claim == Spread(3, 5, 48)
+    assert found.to_claim == DurationStats(3, 5, 48)
     # 49 (old), 3 and 4 (first), 5 and 1 (second).
-    assert found.to_decide == Spread(5, 4, 49)
+    assert found.to_decide == DurationStats(5, 4, 49)
     assert (found.decided, found.upheld, found.overturned) == (5, 2, 1)
     assert (found.appeals_granted, found.appeals_denied, found.appeals_pending) == (1, 1, 0)
     harmful, incorrect, biased = found.categories
-    assert harmful == figures.OfCategory("harmful", 2, 2, 0, 1, 48, Spread(2, 3, 5))
-    assert incorrect == figures.OfCategory("incorrect", 1, 3, 2, 1, 24, Spread(3, 4, 49))
-    assert biased == figures.OfCategory("biased", 0, 0, 0, 1, 18 * 24, Spread())
+    assert harmful == figures.CategoryStats("harmful", 2, 2, 0, 1, 48, DurationStats(2, 3, 5))
+    assert incorrect == figures.CategoryStats("incorrect", 1, 3, 2, 1, 24, DurationStats(3, 4, 49))
+    assert biased == figures.CategoryStats("biased", 0, 0, 0, 1, 18 * 24, DurationStats())
     assert found.reviewers == [
-        figures.OfReviewer("lead", decisions=3, upheld=2, overturned=0, to_decide=Spread(2, 1.5, 2)),
-        figures.OfReviewer("reviewer", decisions=2, upheld=0, overturned=1, to_decide=Spread(1, 1, 1)),
+        figures.ReviewerStats(
+            "lead", decisions=3, upheld=2, overturned=0, to_decide=DurationStats(2, 1.5, 2)
+        ),
+        figures.ReviewerStats(
+            "reviewer", decisions=2, upheld=0, overturned=1, to_decide=DurationStats(1, 1, 1)
+        ),
     ]
 
 
@@ -149,7 +152,7 @@ def test_an_earlier_decision_overturned_in_the_period_is_counted(
         ("lead", 1, 0),
         ("reviewer", 0, 1),
     ]
-    assert found.to_decide == Spread(1, 24, 24)
+    assert found.to_decide == DurationStats(1, 24, 24)
 
 
 def test_a_pending_appeal_returns_the_case_to_the_backlog(
@@ -206,16 +209,16 @@ def test_the_last_day_is_included_and_the_next_midnight_is_not(filed: Callable[.
 
 
 def test_median_and_90th_percentile() -> None:
-    assert Spread.of([]) == Spread(0, None, None)
-    assert Spread.of([HOUR]) == Spread(1, 1, 1)
-    assert Spread.of([HOUR * number for number in range(1, 11)]) == Spread(10, 5.5, 9)
-    assert Spread.of([HOUR * number for number in range(100, 0, -1)]) == Spread(100, 50.5, 90)
+    assert DurationStats.of([]) == DurationStats(0, None, None)
+    assert DurationStats.of([HOUR]) == DurationStats(1, 1, 1)
+    assert DurationStats.of([HOUR * number for number in range(1, 11)]) == DurationStats(10, 5.5, 9)
+    assert DurationStats.of([HOUR * number for number in range(100, 0, -1)]) == DurationStats(100, 50.5, 90)
 
 
 def test_feedback_counts_for_the_model_that_wrote_the_answer(alice: User, model: ChatModel) -> None:
     ratings = [(MONDAY, 1), (MONDAY, 1), (MONDAY, -1), (MONDAY - DAY, 1), (AFTER, -1)]
     for at, rating in ratings:
-        feedback.rate(user=alice, message=answer(alice).uuid, rating=rating, now=at)
+        feedback.rate(user=alice, message=make_answer(alice).uuid, rating=rating, now=at)
     assert collect().models == [figures.OfModel("Fake", up=2, down=1)]
 
 
@@ -233,7 +236,7 @@ def test_the_number_of_queries_is_constant(
         if number % 2:
             decide(one, [lead, reviewer][number % 3 % 2], "dismissed", MONDAY + DAY)
             reports.appeal(reporter=alice, report=one.uuid, text="Look again.", now=MONDAY + 2 * DAY)
-    feedback.rate(user=alice, message=answer(alice).uuid, rating=1, now=MONDAY)
+    feedback.rate(user=alice, message=make_answer(alice).uuid, rating=1, now=MONDAY)
     assert queries() == none <= 12
 
 
@@ -269,7 +272,7 @@ def test_case_rows(alice: User, lead: User, filed: Callable[..., Report]) -> Non
 
 
 def test_case_rows_contain_no_user_text(alice: User, lead: User) -> None:
-    one = report(alice, answer(alice, "The answer."), comment="A comment.", now=MONDAY)
+    one = make_report(alice, make_answer(alice, "The answer."), comment="A comment.", now=MONDAY)
     decide(one, lead, "dismissed", MONDAY + HOUR)
     reports.appeal(reporter=alice, report=one.uuid, text="An appeal.", now=MONDAY + DAY)
     written = str(exported()) + str(list(exports.figure_rows(collect())))

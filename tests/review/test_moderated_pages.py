@@ -11,18 +11,16 @@ from conversations.accounts.models import User
 from conversations.chat.models import Conversation, Message
 from conversations.review.models import ReviewCase
 from conversations.review.services import decisions, effects
-from tests.answers import report
+from tests.factories import LEAD, make_decision, make_report, make_staff
 from tests.fakes import RunningUpstream
 from tests.page import Page, signed_in
-from tests.review.helpers import make_decision
-from tests.staff import LEAD, make_staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def decide(message: Message, user: User, **values: Any) -> None:
     staff = make_staff("lead", *LEAD)
-    case = report(user, message, "harmful").case
+    case = make_report(user, message, "harmful").case
     decision = make_decision("upheld", **values)
     decisions.decide(staff=staff, case=case.uuid, version=None, decision=decision, now=timezone.now())
 

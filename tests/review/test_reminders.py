@@ -16,9 +16,7 @@ from conversations.catalogue.models import ChatModel
 from conversations.review import mails
 from conversations.review.models import ReviewCase
 from conversations.review.services import decisions, reports
-from tests.answers import answer, report
-from tests.review.helpers import file_cases
-from tests.staff import LEAD, REVIEWER, make_staff
+from tests.factories import LEAD, REVIEWER, make_answer, make_report, make_reports, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -42,7 +40,7 @@ def remind(now: dt.datetime, capture: Any) -> int:
 
 
 def test_ten_overdue_cases_make_one_mail(lead: User, django_capture_on_commit_callbacks: Any) -> None:
-    file_cases(10)
+    make_reports(10)
     now = timezone.now()
     assert remind(now + 23 * HOUR, django_capture_on_commit_callbacks) == 0
     assert mail.outbox == []
@@ -60,13 +58,13 @@ def test_ten_overdue_cases_make_one_mail(lead: User, django_capture_on_commit_ca
 def test_a_case_is_not_listed_again_until_it_has_waited_as_long_again(
     lead: User, django_capture_on_commit_callbacks: Any
 ) -> None:
-    file_cases(2)
+    make_reports(2)
     capture, now = django_capture_on_commit_callbacks, timezone.now()
     assert remind(now + 25 * HOUR, capture) == 2
     for hours in (25, 30, 48):
         assert remind(now + hours * HOUR, capture) == 0
         assert mail.outbox == []
-    [later] = file_cases(1)
+    [later] = make_reports(1)
     assert remind(now + 26 * HOUR, capture) == 1
     assert f"#{later.case_id}" in mail.outbox[0].body
     assert remind(now + 49 * HOUR, capture) == 2
@@ -76,7 +74,7 @@ def test_closed_cases_are_not_listed_and_reopened_cases_wait_afresh(
     alice: User, lead: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     capture, now = django_capture_on_commit_callbacks, timezone.now()
-    filed = report(alice, answer(alice))
+    filed = make_report(alice, make_answer(alice))
     decision = decisions.Decision("dismissed", "It is right.")
     decisions.decide(staff=lead, case=filed.case.uuid, version=None, decision=decision, now=now)
     assert remind(now + 25 * HOUR, capture) == 0
@@ -88,7 +86,7 @@ def test_closed_cases_are_not_listed_and_reopened_cases_wait_afresh(
 def test_only_active_reviewers_with_an_address_are_reminded(
     lead: User, django_capture_on_commit_callbacks: Any
 ) -> None:
-    file_cases(1)
+    make_reports(1)
     make_staff("reviewer", *REVIEWER)
     make_staff("onlooker", "view_reviewcase")
     make_staff("gone", *REVIEWER)
@@ -104,7 +102,7 @@ def test_only_active_reviewers_with_an_address_are_reminded(
 def test_administrators_are_reminded_if_there_are_no_reviewers(
     django_capture_on_commit_callbacks: Any,
 ) -> None:
-    file_cases(1)
+    make_reports(1)
     User.objects.create_superuser("root", email="root@example.org")
     assert remind(timezone.now() + 25 * HOUR, django_capture_on_commit_callbacks) == 1
     assert [sent.to for sent in mail.outbox] == [["root@example.org"]]
@@ -114,14 +112,14 @@ def test_reminders_can_be_turned_off(
     lead: User, settings: LazySettings, django_capture_on_commit_callbacks: Any
 ) -> None:
     settings.REVIEW_REMINDER_HOURS = 0
-    file_cases(1)
+    make_reports(1)
     assert remind(timezone.now() + 1000 * HOUR, django_capture_on_commit_callbacks) == 0
 
 
 def test_the_command_prints_the_number_of_cases(
     lead: User, capsys: pytest.CaptureFixture[str], django_capture_on_commit_callbacks: Any
 ) -> None:
-    file_cases(3)
+    make_reports(3)
     ReviewCase.objects.update(opened_at=timezone.now() - 25 * HOUR)
     with django_capture_on_commit_callbacks(execute=True):
         call_command("remind_reviewers")
@@ -132,7 +130,7 @@ def test_the_command_prints_the_number_of_cases(
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_processes_list_each_case_once(lead: User) -> None:
-    file_cases(6)
+    make_reports(6)
     now = timezone.now() + 25 * HOUR
 
     def run(_number: int) -> int:
@@ -150,7 +148,7 @@ def test_concurrent_processes_list_each_case_once(lead: User) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks the whole database.")
 def test_a_locked_case_is_left_for_the_next_reminder(lead: User) -> None:
-    held, _free = file_cases(2)
+    held, _free = make_reports(2)
     now = timezone.now() + 25 * HOUR
 
     def run() -> int:

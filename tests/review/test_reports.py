@@ -1,7 +1,6 @@
 """Filing reports, appeals, questions, legal hold and concurrency."""
 
 import datetime as dt
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,13 +14,11 @@ from django.utils import timezone
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Conversation, Generation, Message
-from conversations.chat.services import turns
 from conversations.chat.services.conversations import delete_conversation
 from conversations.common.refusals import Refused
 from conversations.review.models import Report, ReviewCase, ReviewEvent, Snapshot
 from conversations.review.services import decisions, reports, reviewing, snapshots
-from tests.answers import answer, report
-from tests.staff import LEAD, make_staff
+from tests.factories import LEAD, make_answer, make_report, make_staff, make_turn
 
 pytestmark = pytest.mark.django_db
 
@@ -41,16 +38,18 @@ def decide(
 
 
 def test_a_report_stores_a_snapshot(alice: User) -> None:
-    first = answer(alice, "One.", prompt="First")
-    second = answer(alice, "Two.", prompt="Second", place=first.conversation.uuid)
-    filed = report(alice, second, "harmful", "  Look here. ")
+    first = make_answer(alice, "One.", prompt="First")
+    second = make_answer(alice, "Two.", prompt="Second", conversation=first.conversation.uuid)
+    filed = make_report(alice, second, "harmful", "  Look here. ")
 
     assert filed.comment == "Look here."
     assert filed.status == "pending"
     case = filed.case
     assert (case.message, case.subject, case.category, case.status) == (second, alice, "harmful", "open")
     content = filed.snapshot.content
-    assert [(turn["role"], turn["text"], turn["is_reported"]) for turn in content["turns"]] == [
+    assert [
+        (message["role"], message["text"], message["is_reported"]) for message in content["messages"]
+    ] == [
         ("user", "Second", False),
         ("assistant", "Two.", True),
     ]
@@ -68,34 +67,34 @@ def test_a_report_stores_a_snapshot(alice: User) -> None:
 def test_surrounding_turns_are_included_if_the_reporter_agrees(alice: User) -> None:
     place, told = None, []
     for number in range(8):
-        told.append(answer(alice, f"a{number}", prompt=f"q{number}", place=place))
+        told.append(make_answer(alice, f"a{number}", prompt=f"q{number}", conversation=place))
         place = told[0].conversation.uuid
     around = snapshots.TURNS_BEFORE + snapshots.TURNS_AFTER
     assert snapshots.count_around(told[4]) == around
-    filed = report(alice, told[4], includes_context=True)
-    texts = [turn["text"] for turn in filed.snapshot.content["turns"]]
+    filed = make_report(alice, told[4], includes_context=True)
+    texts = [message["text"] for message in filed.snapshot.content["messages"]]
     assert texts == [text for number in range(1, 7) for text in (f"q{number}", f"a{number}")]
     assert snapshots.count_around(told[0]) == snapshots.TURNS_AFTER
     assert snapshots.count_around(told[7]) == snapshots.TURNS_BEFORE
 
 
 def test_later_changes_do_not_affect_the_snapshot(alice: User) -> None:
-    told = answer(alice, "As it was.")
-    filed = report(alice, told)
+    told = make_answer(alice, "As it was.")
+    filed = make_report(alice, told)
     Message.objects.filter(pk=told.pk).update(text="Another text.")
     staff = make_staff("lead", *LEAD)
     decide(filed.case, staff)
     delete_conversation(user=alice, conversation=told.conversation.uuid, now=timezone.now())
     kept = Snapshot.objects.get()
-    assert kept.content["turns"][-1]["text"] == "As it was."
+    assert kept.content["messages"][-1]["text"] == "As it was."
     assert kept.digest == snapshots.digest_of(kept.content)
     assert ReviewCase.objects.get().message is None
 
 
 def test_reporting_an_answer_twice_updates_the_report(alice: User) -> None:
-    told = answer(alice)
-    first = report(alice, told, "incorrect", "Wrong.")
-    second = report(alice, told, "harmful", "Worse.")
+    told = make_answer(alice)
+    first = make_report(alice, told, "incorrect", "Wrong.")
+    second = make_report(alice, told, "harmful", "Worse.")
     assert first.pk == second.pk
     assert Report.objects.get().comment == "Worse."
     assert ReviewCase.objects.get().category == "harmful"
@@ -103,12 +102,12 @@ def test_reporting_an_answer_twice_updates_the_report(alice: User) -> None:
 
 
 def test_a_new_report_reopens_a_closed_case(alice: User) -> None:
-    told = answer(alice)
-    first = report(alice, told)
+    told = make_answer(alice)
+    first = make_report(alice, told)
     decide(first.case, make_staff("lead", *LEAD))
     first.case.refresh_from_db()
     assert first.case.status == "dismissed"
-    second = report(alice, told, "harmful")
+    second = make_report(alice, told, "harmful")
     assert second.pk != first.pk
     case = ReviewCase.objects.get()
     assert (case.status, case.closed_at) == ("open", None)
@@ -125,21 +124,19 @@ def test_a_report_about_the_application(alice: User) -> None:
 
 
 def test_invalid_reports_are_refused(alice: User, charlie: User) -> None:
-    told = answer(alice)
+    told = make_answer(alice)
     with pytest.raises(Refused, match="Answer not found"):
-        report(charlie, told)
+        make_report(charlie, told)
     assert told.parent is not None
     with pytest.raises(Refused, match="Answer not found"):
-        report(alice, told.parent)
+        make_report(alice, told.parent)
     with pytest.raises(Refused, match="few words"):
-        report(alice, told, "other", "   ")
+        make_report(alice, told, "other", "   ")
     with pytest.raises(Refused, match="Choose"):
-        report(alice, told, "nonsense")
-    writing = turns.start_turn(
-        user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now()
-    )
+        make_report(alice, told, "nonsense")
+    writing = make_turn(alice)
     with pytest.raises(Refused, match="still being written"):
-        report(alice, writing.generation.message)
+        make_report(alice, writing.generation.message)
     assert not Report.objects.exists()
     assert not ReviewCase.objects.exists()
 
@@ -147,21 +144,21 @@ def test_invalid_reports_are_refused(alice: User, charlie: User) -> None:
 def test_reports_per_hour_are_limited(alice: User, settings: LazySettings) -> None:
     settings.REPORTS_PER_HOUR = 2
     now = timezone.now()
-    told = [answer(alice) for _ in range(3)]
-    report(alice, told[0], now=now)
-    report(alice, told[1], now=now)
+    told = [make_answer(alice) for _ in range(3)]
+    make_report(alice, told[0], now=now)
+    make_report(alice, told[1], now=now)
     with pytest.raises(Refused, match="2 reports in the last hour"):
-        report(alice, told[2], now=now)
+        make_report(alice, told[2], now=now)
     # Updating an existing report doesn't count as a new one.
-    report(alice, told[1], "harmful", now=now)
-    report(alice, told[2], now=now + HOUR + dt.timedelta(seconds=1))
+    make_report(alice, told[1], "harmful", now=now)
+    make_report(alice, told[2], now=now + HOUR + dt.timedelta(seconds=1))
 
 
 # --- Appeals and questions ---
 
 
 def test_an_appeal_reopens_the_case_and_can_overturn_the_decision(alice: User) -> None:
-    filed = report(alice, answer(alice))
+    filed = make_report(alice, make_answer(alice))
     staff = make_staff("lead", *LEAD)
     decide(filed.case, staff)
     appealed = reports.appeal(reporter=alice, report=filed.uuid, text="Look again.", now=timezone.now())
@@ -174,7 +171,7 @@ def test_an_appeal_reopens_the_case_and_can_overturn_the_decision(alice: User) -
 
 
 def test_a_denied_appeal_is_final(alice: User) -> None:
-    filed = report(alice, answer(alice))
+    filed = make_report(alice, make_answer(alice))
     staff = make_staff("lead", *LEAD)
     decide(filed.case, staff)
     reports.appeal(reporter=alice, report=filed.uuid, text="Look again.", now=timezone.now())
@@ -188,7 +185,7 @@ def test_a_denied_appeal_is_final(alice: User) -> None:
 def test_invalid_and_late_appeals_are_refused(alice: User, charlie: User, settings: LazySettings) -> None:
     settings.APPEAL_DAYS = 20
     now = timezone.now()
-    filed = report(alice, answer(alice), now=now)
+    filed = make_report(alice, make_answer(alice), now=now)
     with pytest.raises(Refused, match="no decision that you can appeal"):
         reports.appeal(reporter=alice, report=filed.uuid, text="Hm.", now=now)
     decide(filed.case, make_staff("lead", *LEAD), now=now)
@@ -206,7 +203,7 @@ def test_a_reporter_answers_a_question_from_staff(
 ) -> None:
     alice.email = "alice@example.org"
     alice.save()
-    filed = report(alice, answer(alice))
+    filed = make_report(alice, make_answer(alice))
     staff = make_staff("reviewer", *LEAD)
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
         reviewing.ask_reporter(
@@ -222,7 +219,7 @@ def test_a_reporter_answers_a_question_from_staff(
         reports.answer_question(reporter=charlie, report=filed.uuid, text="This.", now=timezone.now())
     reports.answer_question(reporter=alice, report=filed.uuid, text="The end.", now=timezone.now())
     filed.refresh_from_db()
-    assert (filed.question, filed.answer) == ("Which part?", "The end.")
+    assert (filed.question, filed.clarification) == ("Which part?", "The end.")
     with pytest.raises(Refused, match="no open question"):
         reports.answer_question(reporter=alice, report=filed.uuid, text="More.", now=timezone.now())
 
@@ -231,8 +228,8 @@ def test_a_reporter_answers_a_question_from_staff(
 
 
 def test_a_conversation_with_an_open_case_is_kept(alice: User) -> None:
-    told = answer(alice)
-    filed = report(alice, told)
+    told = make_answer(alice)
+    filed = make_report(alice, told)
     assert not delete_conversation(user=alice, conversation=told.conversation.uuid, now=timezone.now())
     assert not Conversation.objects.visible_to(alice).exists()
     assert Message.objects.filter(pk=told.pk).exists()
@@ -255,9 +252,9 @@ def held_and_open() -> tuple[set[int], set[int]]:
 
 def test_a_conversation_is_held_while_it_has_an_open_case(alice: User) -> None:
     staff, now = make_staff("lead", *LEAD), timezone.now()
-    first = answer(alice)
-    second = answer(alice, place=first.conversation.uuid)
-    other = answer(alice)
+    first = make_answer(alice)
+    second = make_answer(alice, conversation=first.conversation.uuid)
+    other = make_answer(alice)
     states = []
 
     def look() -> None:
@@ -266,7 +263,7 @@ def test_a_conversation_is_held_while_it_has_an_open_case(alice: User) -> None:
         states.append(len(held))
 
     look()
-    reports_of = [report(alice, told, now=now) for told in (first, second)]
+    reports_of = [make_report(alice, told, now=now) for told in (first, second)]
     look()
     decide(reports_of[0].case, staff, "dismissed")
     # The case about the other answer in the same conversation is still open.
@@ -277,8 +274,8 @@ def test_a_conversation_is_held_while_it_has_an_open_case(alice: User) -> None:
     look()
     decide(reports_of[0].case, staff, "dismissed")
     look()
-    again = report(alice, first)
-    report(alice, other)
+    again = make_report(alice, first)
+    make_report(alice, other)
     look()
     delete_conversation(user=alice, conversation=first.conversation.uuid, now=now)
     decide(again.case, staff, "upheld")
@@ -288,8 +285,8 @@ def test_a_conversation_is_held_while_it_has_an_open_case(alice: User) -> None:
 
 
 def test_the_hold_is_read_from_the_conversation_row(alice: User) -> None:
-    told = answer(alice)
-    report(alice, told)
+    told = make_answer(alice)
+    make_report(alice, told)
     with CaptureQueriesContext(connection) as queries:
         assert not delete_conversation(user=alice, conversation=told.conversation.uuid, now=timezone.now())
     assert queries.captured_queries
@@ -297,7 +294,7 @@ def test_the_hold_is_read_from_the_conversation_row(alice: User) -> None:
 
 
 def test_a_conversation_without_a_case_is_deleted_immediately(alice: User) -> None:
-    told = answer(alice)
+    told = make_answer(alice)
     assert delete_conversation(user=alice, conversation=told.conversation.uuid, now=timezone.now())
     assert not Conversation.objects.exists()
 
@@ -307,11 +304,11 @@ def test_a_conversation_without_a_case_is_deleted_immediately(alice: User) -> No
 
 @pytest.mark.django_db(transaction=True)
 def test_twenty_concurrent_reports_by_one_person_make_one_report(alice: User) -> None:
-    told = answer(alice)
+    told = make_answer(alice)
 
     def file(_number: int) -> int:
         try:
-            return report(alice, told).pk
+            return make_report(alice, told).pk
         finally:
             connection.close()
 

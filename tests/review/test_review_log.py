@@ -15,8 +15,7 @@ from conversations.catalogue.models import ChatModel
 from conversations.common.refusals import Refused
 from conversations.review.models import AppendOnly, Report, ReviewCase, ReviewEvent, ReviewLogHead, Snapshot
 from conversations.review.services import decisions, review_log, reviewing, snapshots
-from tests.answers import answer, report
-from tests.staff import LEAD, make_staff
+from tests.factories import LEAD, make_answer, make_report, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -32,10 +31,10 @@ def lead(db: None) -> User:
 def case(alice: User, charlie: User, lead: User, model: ChatModel) -> ReviewCase:
     """Return a case after six events have been logged, one of them about another case."""
     now = timezone.now()
-    message = answer(alice)
-    filed = report(alice, message, comment="It is wrong.")
-    report(alice, message, comment="It is very wrong.")
-    report(charlie, answer(charlie), comment="Bad.")
+    message = make_answer(alice)
+    filed = make_report(alice, message, comment="It is wrong.")
+    make_report(alice, message, comment="It is very wrong.")
+    make_report(charlie, make_answer(charlie), comment="Bad.")
     reviewing.note(staff=lead, case=filed.case.uuid, text="Look into it.", now=now)
     decision = decisions.Decision("upheld", "It is.", reply="Thanks.")
     decisions.decide(staff=lead, case=filed.case.uuid, version=None, decision=decision, now=now)
@@ -203,7 +202,7 @@ def test_a_changed_head_is_detected(case: ReviewCase, sequence: int, digest: str
 
 def test_a_changed_snapshot_is_detected(case: ReviewCase) -> None:
     kept = case.snapshots.get()
-    content = {**kept.content, "turns": []}
+    content = {**kept.content, "messages": []}
     Snapshot.objects.filter(pk=kept.pk).update(content=content)
     assert faulty() == {1, 2}
     # Even with a matching digest, it no longer is the snapshot named in the log.

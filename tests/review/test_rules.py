@@ -47,9 +47,9 @@ def test_a_case_is_open_only_while_reports_are_pending(pending: int, flags: tupl
 
 @given(categories=st.lists(CATEGORIES, min_size=1))
 def test_the_most_severe_category_is_one_of_those_given(categories: list[str]) -> None:
-    gravest = rules.gravest(categories)
-    assert gravest in categories
-    assert POLICIES[gravest].severity == max(POLICIES[name].severity for name in categories)
+    most_severe = rules.most_severe(categories)
+    assert most_severe in categories
+    assert POLICIES[most_severe].severity == max(POLICIES[name].severity for name in categories)
 
 
 @given(
@@ -62,9 +62,9 @@ def test_the_most_severe_category_is_one_of_those_given(categories: list[str]) -
 def test_an_additional_reporter_never_lowers_the_priority(
     category: str, reporters: int, records: list[rules.Record]
 ) -> None:
-    before = rules.points_of(category=category, reporters=reporters, records=records)
+    before = rules.base_priority(category=category, reporters=reporters, records=records)
     bad = rules.Record(decided=20, upheld=0)
-    joined = rules.points_of(category=category, reporters=reporters + 1, records=[*records, bad])
+    joined = rules.base_priority(category=category, reporters=reporters + 1, records=[*records, bad])
     if any(record.share is not None for record in records):
         assert joined >= before
     assert before >= 0
@@ -73,14 +73,15 @@ def test_an_additional_reporter_never_lowers_the_priority(
 def test_a_track_record_counts_from_five_decisions() -> None:
     few, good, bad = rules.Record(4, 4), rules.Record(5, 5), rules.Record(5, 0)
     points = [
-        rules.points_of(category="incorrect", reporters=1, records=[record]) for record in (bad, few, good)
+        rules.base_priority(category="incorrect", reporters=1, records=[record])
+        for record in (bad, few, good)
     ]
     assert points == sorted(set(points))
 
 
 def test_a_severe_case_is_eventually_overtaken_by_an_older_one() -> None:
-    grave = rules.place_in_queue(waiting_since=NOW, points=60)
-    light = rules.place_in_queue(waiting_since=NOW - dt.timedelta(hours=47), points=12)
-    older = rules.place_in_queue(waiting_since=NOW - dt.timedelta(hours=49), points=12)
+    grave = rules.queue_key(waiting_since=NOW, points=60)
+    light = rules.queue_key(waiting_since=NOW - dt.timedelta(hours=47), points=12)
+    older = rules.queue_key(waiting_since=NOW - dt.timedelta(hours=49), points=12)
     assert older < grave < light
-    assert rules.priority_at(sorts_at=grave, now=NOW + dt.timedelta(hours=3)) == 63
+    assert rules.priority_at(queue_key=grave, now=NOW + dt.timedelta(hours=3)) == 63

@@ -16,10 +16,8 @@ from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Feedback, Message
 from conversations.review.models import Report
 from conversations.review.services import decisions, reviewing
-from tests.answers import answer, report
+from tests.factories import LEAD, make_answer, make_decision, make_report, make_staff
 from tests.page import signed_in
-from tests.review.helpers import make_decision
-from tests.staff import LEAD, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +27,7 @@ FRAGMENT = {"HX-Request": "true"}
 
 @pytest.fixture
 def told(alice: User, model: ChatModel) -> Message:
-    return answer(alice, "The moon is <i>cheese</i>.")
+    return make_answer(alice, "The moon is <i>cheese</i>.")
 
 
 @pytest.fixture
@@ -84,15 +82,15 @@ def test_an_invalid_fragment_is_shown_again_with_its_text(hers: Client, told: Me
 
 
 def test_the_form_shows_the_earlier_report(hers: Client, alice: User, told: Message) -> None:
-    answer(alice, "And more.", place=told.conversation.uuid)
-    filed = report(alice, told, "biased", "First words", includes_context=True)
+    make_answer(alice, "And more.", conversation=told.conversation.uuid)
+    filed = make_report(alice, told, "biased", "First words", includes_context=True)
     page = " ".join(hers.get(reverse("report_answer", args=[told.uuid])).text.split())
     assert f"Sending this form updates your report {filed.reference}." in page
     assert 'value="biased" required checked' in page
     assert ">First words</textarea>" in page
     assert "Include 1 surrounding turn" in page
     assert 'name="includes_context" checked' in page
-    alone = answer(alice, "Nothing around it.")
+    alone = make_answer(alice, "Nothing around it.")
     assert "includes_context" not in hers.get(reverse("report_answer", args=[alone.uuid])).text
 
 
@@ -108,7 +106,7 @@ def test_reports_are_paginated_with_a_constant_number_of_queries(
     hers: Client, alice: User, told: Message, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     queries = 5  # session, user, count, page, decisions about deleted answers
-    gone = report(alice, told)
+    gone = make_report(alice, told)
     decide(gone)
     told.conversation.delete()
     hers.get(reverse("reports"))
@@ -117,7 +115,7 @@ def test_reports_are_paginated_with_a_constant_number_of_queries(
     # The reports are old so that the hourly limit doesn't apply.
     earlier = timezone.now() - dt.timedelta(days=1)
     for number in range(20):
-        report(alice, answer(alice, f"Answer {number}."), now=earlier + dt.timedelta(hours=number))
+        make_report(alice, make_answer(alice, f"Answer {number}."), now=earlier + dt.timedelta(hours=number))
     with django_assert_num_queries(queries):
         page = hers.get(reverse("reports")).text
     assert page.count("reports__item") == 20
@@ -138,7 +136,7 @@ def test_too_many_reports_are_refused_with_an_explanation(
 
 
 def test_other_people_cannot_see_a_report(charlie: User, alice: User, told: Message) -> None:
-    filed = report(alice, told, comment="My secret")
+    filed = make_report(alice, told, comment="My secret")
     decide(filed)
     notice = AccountNotice.objects.create(
         user=alice, kind="warning", text="Only for Alice", created_at=timezone.now()
@@ -167,7 +165,7 @@ def test_other_people_cannot_see_a_report(charlie: User, alice: User, told: Mess
 def test_a_decided_report_shows_the_outcome_and_accepts_an_appeal(
     hers: Client, alice: User, told: Message
 ) -> None:
-    filed = report(alice, told, comment="<script>1</script>")
+    filed = make_report(alice, told, comment="<script>1</script>")
     decide(filed)
     place = reverse("report", args=[filed.uuid])
     page = hers.get(place).text
@@ -184,7 +182,7 @@ def test_a_decided_report_shows_the_outcome_and_accepts_an_appeal(
 
 
 def test_a_question_from_staff_can_be_answered(hers: Client, alice: User, told: Message) -> None:
-    filed = report(alice, told)
+    filed = make_report(alice, told)
     reviewing.ask_reporter(
         staff=make_staff("lead", *LEAD),
         case=filed.case.uuid,
@@ -196,11 +194,11 @@ def test_a_question_from_staff_can_be_answered(hers: Client, alice: User, told: 
     assert "question for you" in hers.get(reverse("reports")).text
     assert hers.post(reverse("report_reply", args=[filed.uuid]), {"text": "The end."}).status_code == 302
     filed.refresh_from_db()
-    assert filed.answer == "The end."
+    assert filed.clarification == "The end."
 
 
 def test_a_hidden_answer_is_not_on_any_page(hers: Client, alice: User, told: Message) -> None:
-    filed = report(alice, told)
+    filed = make_report(alice, told)
     decide(filed, "upheld", hides_answer=True)
     place = reverse("conversation", args=[told.conversation.uuid])
     for page in (hers.get(place).text, hers.get(reverse("report", args=[filed.uuid])).text):
@@ -211,7 +209,7 @@ def test_a_hidden_answer_is_not_on_any_page(hers: Client, alice: User, told: Mes
 
 
 def test_a_hidden_answer_stays_hidden_after_it_is_deleted(hers: Client, alice: User, told: Message) -> None:
-    filed = report(alice, told)
+    filed = make_report(alice, told)
     hers.post(reverse("conversation_delete", args=[told.conversation.uuid]))
     decide(filed, "upheld", hides_answer=True)
     told.conversation.delete()
@@ -219,14 +217,14 @@ def test_a_hidden_answer_stays_hidden_after_it_is_deleted(hers: Client, alice: U
     assert all("cheese" not in hers.get(place).text for place in pages)
     assert "Staff have hidden" in hers.get(pages[1]).text
     # An answer that wasn't hidden stays visible in its report.
-    kept = answer(alice, "The sun is a lamp.")
-    decide(report(alice, kept))
+    kept = make_answer(alice, "The sun is a lamp.")
+    decide(make_report(alice, kept))
     kept.conversation.delete()
     assert "The sun is a lamp." in hers.get(pages[0]).text
 
 
 def test_a_vetted_text_replaces_the_answer(hers: Client, alice: User, told: Message) -> None:
-    decide(report(alice, told), "upheld", vetted_text="The moon is **rock**.")
+    decide(make_report(alice, told), "upheld", vetted_text="The moon is **rock**.")
     page = hers.get(reverse("conversation", args=[told.conversation.uuid])).text
     assert "<strong>rock</strong>" in page
     assert "cheese" not in page
@@ -246,7 +244,7 @@ def test_feedback_is_limited_to_one_per_person(hers: Client, told: Message) -> N
 
 
 def test_a_warning_is_shown_until_acknowledged(hers: Client, alice: User, told: Message) -> None:
-    decide(report(alice, told), "upheld", warning="Be <b>kind</b>.")
+    decide(make_report(alice, told), "upheld", warning="Be <b>kind</b>.")
     notice = AccountNotice.objects.get()
     assert "Be &lt;b&gt;kind&lt;/b&gt;." in hers.get("/").text
     hers.post(reverse("notice_acknowledge", args=[notice.uuid]))
@@ -254,7 +252,7 @@ def test_a_warning_is_shown_until_acknowledged(hers: Client, alice: User, told: 
 
 
 def test_a_suspended_user_sees_the_reason_and_their_reports(hers: Client, alice: User, told: Message) -> None:
-    filed = report(alice, told)
+    filed = make_report(alice, told)
     decide(filed, "upheld", suspends=True, suspension_days=7, suspension_text="For <that>.")
     for response in (
         hers.get("/"),
@@ -274,7 +272,7 @@ def test_a_suspended_user_sees_the_reason_and_their_reports(hers: Client, alice:
 def test_deleting_a_reported_conversation_explains_that_it_is_kept(
     hers: Client, alice: User, told: Message
 ) -> None:
-    report(alice, told)
+    make_report(alice, told)
     response = hers.post(reverse("conversation_delete", args=[told.conversation.uuid]), follow=True)
     assert "deleted once the report about it is decided" in response.text
     assert Message.objects.filter(pk=told.pk).exists()

@@ -14,8 +14,7 @@ from conversations.catalogue.models import ChatModel
 from conversations.review.models import ReviewCase
 from conversations.review.services import reviewing
 from conversations.server.jobs import housekeeping, memory
-from tests.review.helpers import file_cases
-from tests.staff import LEAD, make_staff
+from tests.factories import LEAD, make_reports, make_staff
 
 HOUR = dt.timedelta(hours=1)
 
@@ -28,7 +27,7 @@ def lead(db: None, model: ChatModel, settings: LazySettings) -> User:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_server_sends_reminders_and_releases_lapsed_claims(lead: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     now = timezone.now()
     reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=now - HOUR)
     ReviewCase.objects.update(opened_at=now - 25 * HOUR)
@@ -43,7 +42,7 @@ def test_the_server_sends_reminders_and_releases_lapsed_claims(lead: User) -> No
 def test_a_failing_job_is_logged_and_the_others_still_run(
     lead: User, settings: LazySettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     reviewing.claim(staff=lead, case=filed.case.uuid, version=None, now=timezone.now() - HOUR)
     settings.REVIEW_REMINDER_HOURS = "many"
     asyncio.run(housekeeping.run_once())

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from conversations.access import rules
 from conversations.access.models import Membership
 from conversations.access.rules import Verdict
-from conversations.access.selectors import use_of
+from conversations.access.selectors import verdict_for
 from conversations.accounts.models import User
 from conversations.common.refusals import Refused
 from conversations.limits import services as quotas
@@ -39,17 +39,17 @@ def _count_within(membership: Membership, *, user: User, now: dt.datetime) -> No
     today = timezone.localdate(now)
     mine = Membership.objects.filter(pk=membership.pk)
     mine.filter(~Q(day=today) | Q(day__isnull=True)).update(day=today, messages_today=0)
-    room = Q(ended_at__isnull=True)
+    has_messages_left = Q(ended_at__isnull=True)
     limit, per_day = (
         rules.message_limit(user, membership.preview),
         membership.preview.messages_per_day,
     )
     if limit is not None:
-        room &= Q(messages_used__lt=limit)
+        has_messages_left &= Q(messages_used__lt=limit)
     if per_day is not None:
-        room &= Q(messages_today__lt=per_day)
-    if not mine.filter(room).update(
+        has_messages_left &= Q(messages_today__lt=per_day)
+    if not mine.filter(has_messages_left).update(
         messages_used=F("messages_used") + 1, messages_today=F("messages_today") + 1
     ):
-        raise Refused(use_of(user, now=now).refusal or _("You have no messages left in this preview."))
+        raise Refused(verdict_for(user, now=now).refusal or _("You have no messages left in this preview."))
     membership.refresh_from_db(fields=["day", "messages_used", "messages_today"])

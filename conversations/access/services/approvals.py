@@ -9,8 +9,8 @@ from conversations.accounts.models import User
 @transaction.atomic
 def approve(*, user: User) -> bool:
     """Approve a pending user and email them. Return False if they were not pending."""
-    if not User.objects.filter(pk=user.pk, standing=User.Standing.PENDING).update(
-        standing=User.Standing.MEMBER
+    if not User.objects.filter(pk=user.pk, account_type=User.AccountType.PENDING).update(
+        account_type=User.AccountType.MEMBER
     ):
         return False
     access_mails.tell_of_approval(user)

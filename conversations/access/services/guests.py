@@ -16,7 +16,7 @@ from conversations.limits import services as quotas
 
 from .invitations import join
 
-SESSION_KEY = "adopted"
+SESSION_KEY = "guest_id"
 """Session key for the public ID of the guest a user was before, so that the page finds the guest's drafts."""
 
 
@@ -36,7 +36,7 @@ def begin_guest(*, preview: uuid.UUID, address: str, now: dt.datetime) -> User:
             _("Too many guests have joined from your network today. Sign up, or try again tomorrow.")
         )
     public_id = uuid.uuid4()
-    guest = User(username=f"guest-{public_id}", uuid=public_id, standing=User.Standing.GUEST)
+    guest = User(username=f"guest-{public_id}", uuid=public_id, account_type=User.AccountType.GUEST)
     guest.set_unusable_password()
     guest.save()
     join(found, user=guest, now=now)
@@ -44,7 +44,7 @@ def begin_guest(*, preview: uuid.UUID, address: str, now: dt.datetime) -> User:
 
 
 @transaction.atomic
-def adopt(*, guest: User, user: User, now: dt.datetime) -> bool:
+def claim_guest_data(*, guest: User, user: User, now: dt.datetime) -> bool:
     """Move a guest's data to a user's account and delete the guest. Return False if the guest no longer exists.
 
     Answers still being generated for the guest continue.
@@ -52,7 +52,7 @@ def adopt(*, guest: User, user: User, now: dt.datetime) -> bool:
     # Users are always locked in ID order, to avoid deadlocks.
     locked = {found.pk: found for found in _locked(guest.pk, user.pk)}
     old, new = locked.get(guest.pk), locked.get(user.pk)
-    if old is None or new is None or old.standing != User.Standing.GUEST or old == new:
+    if old is None or new is None or old.account_type != User.AccountType.GUEST or old == new:
         return False
     for field in fields_that_move():
         field.model._base_manager.filter(**{field.name: old}).update(**{field.name: new})
@@ -77,7 +77,7 @@ def _locked(*ids: int) -> list[User]:
 def forget_guests(*, before: dt.datetime) -> int:
     """Delete guests who joined before this time and have no conversation on hold, and return their number."""
     count = 0
-    old = User.objects.filter(standing=User.Standing.GUEST, date_joined__lt=before)
+    old = User.objects.filter(account_type=User.AccountType.GUEST, date_joined__lt=before)
     for guest in old.exclude(conversations__is_held=True):
         guest.delete()
         count += 1

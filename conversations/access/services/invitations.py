@@ -100,12 +100,12 @@ def redeem(*, user: User, code: str, now: dt.datetime) -> Invitation:
         raise Refused(_("This invitation has no uses left. Ask the person who sent it for a new one."))
     Redemption.objects.create(invitation=invitation, user=user, redeemed_at=now)
     if preview is None:
-        User.objects.filter(pk=user.pk).exclude(standing=User.Standing.MEMBER).update(
-            standing=User.Standing.MEMBER
+        User.objects.filter(pk=user.pk).exclude(account_type=User.AccountType.MEMBER).update(
+            account_type=User.AccountType.MEMBER
         )
     else:
         join(preview, user=user, invitation=invitation, now=now)
-    user.refresh_from_db(fields=["standing"])
+    user.refresh_from_db(fields=["account_type"])
     return invitation
 
 
@@ -116,7 +116,7 @@ def _check_seats(preview: Preview, *, user: User) -> None:
     # Lock the preview so that two people can't take the last seat.
     Preview.objects.select_for_update().get(pk=preview.pk)
     taken = Membership.objects.filter(preview=preview, ended_at__isnull=True)
-    if taken.exclude(user__standing=User.Standing.GUEST).count() >= preview.seats:
+    if taken.exclude(user__account_type=User.AccountType.GUEST).count() >= preview.seats:
         raise Refused(_("This preview is full."))
 
 
@@ -130,7 +130,9 @@ def join(
     if not is_new and membership.ended_at is not None:
         membership.ended_at, membership.invitation, membership.joined_at = None, invitation, now
         membership.save(update_fields=["ended_at", "invitation", "joined_at"])
-    User.objects.filter(pk=user.pk, standing=User.Standing.PENDING).update(standing=User.Standing.PREVIEW)
+    User.objects.filter(pk=user.pk, account_type=User.AccountType.PENDING).update(
+        account_type=User.AccountType.PREVIEW
+    )
     return membership
 
 

@@ -146,7 +146,7 @@ class GenerationAdmin(ReadOnlyAdmin):
         "usage_is_estimated",
         "created_at",
     )
-    search_fields = ("uuid", "conversation__uuid", "message__uuid", "conversation__owner__username", "owner")
+    search_fields = ("uuid", "conversation__uuid", "message__uuid", "conversation__owner__username", "runner")
     date_hierarchy = "created_at"
     list_select_related = ("model",)
 

@@ -242,7 +242,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         visitor = sessions.identify(self.scope["cookies"])
         if visitor is None:
             return codes.SIGNED_OUT
-        if access.may_not_enter(visitor.user, now=now):
+        if access.is_blocked(visitor.user, now=now):
             return codes.KEPT_OUT
         lease = sockets.open_socket(user=visitor.user, process=Presence.process, now=now)
         if lease is None:
@@ -276,8 +276,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _show_what_is_left(self, verdict: Verdict) -> None:
         signup = await database_sync_to_async(access.signup_mode)()
-        is_guest = self.visitor.user.standing == User.Standing.GUEST
-        await self._send(fragments.use_banner(verdict, is_guest=is_guest, signup=signup))
+        is_guest = self.visitor.user.account_type == User.AccountType.GUEST
+        await self._send(fragments.access_banner(verdict, is_guest=is_guest, signup=signup))
 
     def _language(self) -> translation.override:
         return translation.override(self._language_code)
@@ -294,7 +294,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             self._is_closing = True
             await self.close(code=code)
 
-    async def shut_out(self, code: int) -> None:
+    async def close_with(self, code: int) -> None:
         """Stop sending to this page and close its socket."""
         await self._stop_following()
         await self._close(code)

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 from channels.db import database_sync_to_async
 from django.utils import timezone
 
-from conversations.chat.generation.journal import make_owner
+from conversations.chat.generation.journal import make_process_id
 from conversations.chat.services import sessions, sockets
 
 from . import codes
@@ -35,7 +35,7 @@ class Page(Protocol):
     visitor: sessions.Visitor
     lease: int
 
-    def shut_out(self, code: int) -> Awaitable[None]:
+    def close_with(self, code: int) -> Awaitable[None]:
         """Stop sending to the page and close its socket."""
 
 
@@ -46,7 +46,7 @@ class Presence:
     returned however the page's own task ends, even if the database is unavailable when the page closes.
     """
 
-    process: ClassVar[str] = make_owner()
+    process: ClassVar[str] = make_process_id()
 
     def __init__(self) -> None:
         self._pages: set[Page] = set()
@@ -119,7 +119,7 @@ class Presence:
         await self._end_generations([visitor for visitor in ended if visitor.user.pk not in others])
         for page in pages:
             if page.visitor in ended:
-                await page.shut_out(_CODES[ended[page.visitor]])
+                await page.close_with(_CODES[ended[page.visitor]])
 
     async def _end_generations(self, visitors: list[sessions.Visitor]) -> None:
         """Stop the generations of these visitors and wait until they end, so that a reload shows them ended."""

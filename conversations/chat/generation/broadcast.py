@@ -13,7 +13,7 @@ from typing import Any
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.utils.crypto import salted_hmac
 
-from . import doorbell
+from . import changes
 from .live import Hub, LiveText
 
 logger = logging.getLogger(__name__)
@@ -42,27 +42,27 @@ class Broadcast:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._name = secrets.token_hex(8)
-        self._rung: set[int] = set()
+        self._changed: set[int] = set()
         self._sent: dict[int, tuple[int, int]] = {}
         self._is_away = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Run until cancelled."""
-        doorbell.listen(self._heard)
+        changes.listen(self._heard)
         receiving = asyncio.ensure_future(self._keep_receiving())
         try:
             while True:
                 await asyncio.sleep(RETRY_SECONDS if self._is_away else TICK_SECONDS)
                 await self._send_news()
         finally:
-            doorbell.stop_listening(self._heard)
+            changes.stop_listening(self._heard)
             receiving.cancel()
             await asyncio.wait({receiving})
 
-    def _heard(self, conversation_id: int, _news: doorbell.News) -> None:
+    def _heard(self, conversation_id: int, _change: changes.Change) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._rung.add, conversation_id)
+            self._loop.call_soon_threadsafe(self._changed.add, conversation_id)
 
     async def _send_news(self) -> None:
         texts, thoughts, lengths = [], [], {}
@@ -74,10 +74,10 @@ class Broadcast:
             if reasoning.length > sent_reasoning:
                 thoughts.append([pk, sent_reasoning, reasoning.since(sent_reasoning), live.reasoning_ms])
             lengths[pk] = live.length, reasoning.length
-        if not texts and not thoughts and not self._rung:
+        if not texts and not thoughts and not self._changed:
             self._sent = lengths
             return
-        rung, self._rung = self._rung, set()
+        changed, self._changed = self._changed, set()
         layer = get_channel_layer()
         try:
             await layer.group_send(
@@ -87,12 +87,12 @@ class Broadcast:
                     "from": self._name,
                     "texts": texts,
                     "reasoning": thoughts,
-                    "conversations": list(rung),
+                    "conversations": list(changed),
                 },
             )
         except Exception as error:
             # All of it is sent again with the next tick. The failure is logged once, not on each attempt.
-            self._rung |= rung
+            self._changed |= changed
             if not self._is_away:
                 logger.warning("Updates could not be sent to other processes: %s", type(error).__qualname__)
             self._is_away = True
@@ -127,7 +127,7 @@ class Broadcast:
             if (live := self._copy(pk)) is not None:
                 live.put(offset, text)
         for conversation_id in message["conversations"]:
-            self._hub.ring(conversation_id)
+            self._hub.announce(conversation_id)
 
     def _copy(self, generation_id: int) -> LiveText | None:
         live = self._hub.find(generation_id)

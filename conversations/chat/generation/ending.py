@@ -18,7 +18,7 @@ from conversations.limits import rules as limits
 from conversations.llm import tokens
 from conversations.llm.chat import ChatRequest, Usage
 
-from . import doorbell
+from . import changes
 from .journal import Job
 from .prompt import build_request
 from .transcript import Part, read_journal
@@ -49,7 +49,7 @@ def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | No
     counts = _counts(outcome.text, outcome.parts, usage=outcome.usage, request=request)
     with transaction.atomic():
         won = Generation.objects.filter(
-            pk=job.generation_id, status=Generation.Status.RUNNING, owner=runner
+            pk=job.generation_id, status=Generation.Status.RUNNING, runner=runner
         ).update(
             status=outcome.status,
             finish_reason=outcome.finish_reason[:32],
@@ -61,7 +61,13 @@ def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | No
             **counts,
         )
         if won:
-            _close(job.generation_id, base=job.base, text=outcome.text, parts=outcome.parts, now=now)
+            _close(
+                job.generation_id,
+                existing_text=job.existing_text,
+                text=outcome.text,
+                parts=outcome.parts,
+                now=now,
+            )
     return bool(won)
 
 
@@ -78,9 +84,11 @@ def interrupt(generation: Generation, *, now: dt.datetime) -> bool:
             pk=generation.pk, status=Generation.Status.RUNNING, heartbeat_at=generation.heartbeat_at
         ).update(status=Generation.Status.INTERRUPTED, ended_at=now, **counts)
         if won:
-            base = Message.objects.values_list("text", flat=True).get(pk=generation.message_id)
+            existing_text = Message.objects.values_list("text", flat=True).get(pk=generation.message_id)
             written = read_journal([generation.pk])[generation.pk]
-            _close(generation.pk, base=base, text=written.text, parts=written.parts, now=now)
+            _close(
+                generation.pk, existing_text=existing_text, text=written.text, parts=written.parts, now=now
+            )
     return bool(won)
 
 
@@ -105,7 +113,7 @@ def stop(generations: QuerySet[Generation], *, now: dt.datetime) -> None:
             stop_requested_at=now
         )
         for conversation_id in {conversation for _pk, conversation in found}:
-            doorbell.ring_after_commit(conversation_id, doorbell.News.STOP)
+            changes.announce_after_commit(conversation_id, changes.Change.STOP)
 
 
 def _counts(
@@ -132,16 +140,18 @@ def _counts(
     }
 
 
-def _close(generation_id: int, *, base: str, text: str, parts: Sequence[Part], now: dt.datetime) -> None:
+def _close(
+    generation_id: int, *, existing_text: str, text: str, parts: Sequence[Part], now: dt.datetime
+) -> None:
     """Move the generation's text from the journal into the message."""
     generation = Generation.objects.values("message", "conversation").get(pk=generation_id)
-    Message.objects.filter(pk=generation["message"]).update(text=base + text)
+    Message.objects.filter(pk=generation["message"]).update(text=existing_text + text)
     MessagePart.objects.bulk_create(
         MessagePart(
             message_id=generation["message"],
             position=part.position,
             kind=part.kind,
-            offset=len(base) + part.offset,
+            offset=len(existing_text) + part.offset,
             text=part.text,
             duration_ms=part.duration_ms,
         )

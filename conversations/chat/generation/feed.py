@@ -69,7 +69,7 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
-class Moderated:
+class StaffEdited:
     """Messages anywhere in the conversation that staff hid, replaced or restored up to this revision."""
 
     entries: list[Entry]
@@ -111,7 +111,7 @@ class Gone:
     """The conversation was deleted, or the viewer may no longer see it."""
 
 
-Event = Added | Replaced | Moderated | Resumed | Grown | Reasoned | Ended | Gone
+Event = Added | Replaced | StaffEdited | Resumed | Grown | Reasoned | Ended | Gone
 
 
 async def follow(
@@ -240,7 +240,7 @@ def _read_branch_since(conversation: Conversation, *, cursor: Cursor) -> tuple[E
         seen = known.values_list("pk", flat=True).first()
     ids = []
     if seen is None or seen != conversation.head_id:
-        ids = Message.objects.path_ids(conversation.head_id, limit=MAX_CATCH_UP)
+        ids = Message.objects.branch_ids(conversation.head_id, limit=MAX_CATCH_UP)
     if seen in ids:
         ids = ids[: ids.index(seen)]
     entries = read_entries(ids if seen is None else [seen, *ids])
@@ -273,18 +273,18 @@ def _changes_of(entry: Entry, *, cursor: Cursor) -> list[Event]:
     return [Replaced(entry)]
 
 
-def _look_at_staff(conversation_id: int, *, cursor: Cursor) -> Moderated | None:
+def _look_at_staff(conversation_id: int, *, cursor: Cursor) -> StaffEdited | None:
     changed = Conversation.objects.filter(pk=conversation_id, revision__gt=cursor.revision).first()
     return _changed_by_staff(changed, cursor=cursor) if changed is not None else None
 
 
-def _changed_by_staff(conversation: Conversation, *, cursor: Cursor) -> Moderated:
+def _changed_by_staff(conversation: Conversation, *, cursor: Cursor) -> StaffEdited:
     # A viewer with no messages yet receives them all in their current state.
     since = cursor.revision if cursor.message is not None else conversation.revision
     changed = conversation.messages.filter(revision__gt=since).order_by("-revision")
     entries = read_entries(list(changed.values_list("pk", flat=True)[:MAX_CATCH_UP]))
     # Messages still being written are redrawn when they end.
-    return Moderated([entry for entry in entries if not entry.is_open], conversation.revision)
+    return StaffEdited([entry for entry in entries if not entry.is_open], conversation.revision)
 
 
 # --- Texts that another process writes ---
@@ -308,7 +308,7 @@ async def _copy(hub: Hub) -> None:
         known = {
             live.generation_id: journal.Known(live.journaled, live.reasoning.journaled) for live in copies
         }
-        found: dict[int, journal.News] = {}
+        found: dict[int, journal.Progress] = {}
         with reading:
             found = await database_sync_to_async(journal.read_copies)(known)
         if reading.is_failing:
@@ -317,13 +317,13 @@ async def _copy(hub: Hub) -> None:
         for live in copies:
             if live.is_written_here:
                 continue
-            news = found[live.generation_id]
+            progress = found[live.generation_id]
             # Reasoning first, in the order it was written: viewers take new text as the end of the reasoning.
-            live.put_reasoning(live.reasoning.journaled, news.reasoning, so_far_ms=news.reasoning_ms)
-            live.reasoning.journaled += len(news.reasoning)
-            live.put(live.journaled, news.text)
-            live.journaled += len(news.text)
-            if news.has_ended:
+            live.put_reasoning(live.reasoning.journaled, progress.reasoning, so_far_ms=progress.reasoning_ms)
+            live.reasoning.journaled += len(progress.reasoning)
+            live.put(live.journaled, progress.text)
+            live.journaled += len(progress.text)
+            if progress.has_ended:
                 live.end()
                 hub.forget(live.generation_id)
         await asyncio.sleep(COPY_PAUSE_SECONDS)

@@ -30,21 +30,21 @@ def _name_host() -> str:
     name = socket.gethostname()
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        place = f"{name}\0{boot}\0{Path('/proc/self/ns/pid').readlink()}"
+        identity = f"{name}\0{boot}\0{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return name[:32]
-    return f"{name[:19]}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+    return f"{name[:19]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 _HOST = _name_host()
-_owners_here: set[str] = set()
+_ids_here: set[str] = set()
 
 
-def make_owner() -> str:
+def make_process_id() -> str:
     """Return a unique name for a component of this process, such as its runner: host, process ID and a random part."""
-    owner = f"{_HOST}:{os.getpid()}:{secrets.token_hex(4)}"
-    _owners_here.add(owner)
-    return owner
+    name = f"{_HOST}:{os.getpid()}:{secrets.token_hex(4)}"
+    _ids_here.add(name)
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class Job:
     conversation_id: int
     message_id: int
     provider: str
-    base: str
+    existing_text: str
     """The message's text before this generation."""
-    base_reasoning: str = ""
-    base_reasoning_ms: int = 0
+    existing_reasoning: str = ""
+    existing_reasoning_ms: int = 0
     first_part: int = 0
     """The number of the first part that this generation adds to the message."""
 
@@ -84,7 +84,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class News:
+class Progress:
     """What a message has gained since then, and how long the model has reasoned in all."""
 
     text: str = ""
@@ -93,7 +93,7 @@ class News:
     has_ended: bool = True
 
 
-def claim(*, owner: str, limit: int, now: dt.datetime) -> list[Job]:
+def claim(*, runner: str, limit: int, now: dt.datetime) -> list[Job]:
     """Claim up to `limit` queued generations for this runner, oldest first."""
     waiting = Generation.objects.filter(status=Generation.Status.QUEUED).order_by("created_at")
     # The queue is usually empty, and this check needs no lock.
@@ -106,7 +106,7 @@ def claim(*, owner: str, limit: int, now: dt.datetime) -> list[Job]:
         mine = waiting.select_for_update(skip_locked=True, of=("self",))
         for generation in mine.select_related("model", "message").prefetch_related("message__parts")[:limit]:
             won = Generation.objects.filter(pk=generation.pk, status=Generation.Status.QUEUED).update(
-                status=Generation.Status.RUNNING, owner=owner, started_at=now, heartbeat_at=now
+                status=Generation.Status.RUNNING, runner=runner, started_at=now, heartbeat_at=now
             )
             if not won:
                 continue
@@ -122,9 +122,9 @@ def _job(generation: Generation) -> Job:
         conversation_id=generation.conversation_id,
         message_id=answer.pk,
         provider=generation.model.provider,
-        base=answer.text,
-        base_reasoning=answer.reasoning,
-        base_reasoning_ms=sum(part.duration_ms for part in parts),
+        existing_text=answer.text,
+        existing_reasoning=answer.reasoning,
+        existing_reasoning_ms=sum(part.duration_ms for part in parts),
         first_part=(parts[-1].position + 1 if parts else 0) + bool(answer.text),
     )
 
@@ -161,18 +161,18 @@ def commit(*, chunks: Sequence[Chunk]) -> None:
         )
 
 
-def beat(*, owner: str, generation_ids: Sequence[int], now: dt.datetime) -> tuple[set[int], set[int]]:
+def beat(*, runner: str, generation_ids: Sequence[int], now: dt.datetime) -> tuple[set[int], set[int]]:
     """Renew the heartbeats of these generations.
 
     Returns the IDs of those asked to stop, and of those that no longer belong to this runner.
     """
-    mine = Generation.objects.filter(pk__in=generation_ids, status=Generation.Status.RUNNING, owner=owner)
+    mine = Generation.objects.filter(pk__in=generation_ids, status=Generation.Status.RUNNING, runner=runner)
     mine.update(heartbeat_at=now)
     asked = dict(mine.values_list("pk", "stop_requested_at"))
     return {pk for pk, at in asked.items() if at is not None}, set(generation_ids) - set(asked)
 
 
-def read_copies(known: dict[int, Known]) -> dict[int, News]:
+def read_copies(known: dict[int, Known]) -> dict[int, Progress]:
     """Return what the messages of these generations have gained beyond what is known.
 
     A deleted generation counts as ended. What is known is either nothing or the result of earlier calls, so nothing is
@@ -180,13 +180,13 @@ def read_copies(known: dict[int, Known]) -> dict[int, News]:
     """
     # Status before text; `transcript.read_entries` explains why the order matters.
     active = dict(Generation.objects.active().filter(pk__in=known).values_list("pk", "message_id"))
-    found = {pk: News(has_ended=pk not in active) for pk in known}
+    found = {pk: Progress(has_ended=pk not in active) for pk in known}
     new = {message_id: pk for pk, message_id in active.items() if known[pk] == Known()}
     if new:
         for message in Message.objects.filter(pk__in=new).prefetch_related("parts"):
-            news = found[new[message.pk]]
-            news.text, news.reasoning = message.text, message.reasoning
-            news.reasoning_ms = sum(part.duration_ms for part in message.parts.all())
+            progress = found[new[message.pk]]
+            progress.text, progress.reasoning = message.text, message.reasoning
+            progress.reasoning_ms = sum(part.duration_ms for part in message.parts.all())
     pks = list(active)
     for start in range(0, len(pks), _READ_AT_ONCE):
         is_wanted = Q()
@@ -194,24 +194,24 @@ def read_copies(known: dict[int, Known]) -> dict[int, News]:
             is_wanted |= Q(generation=pk, kind=PartKind.TEXT, offset__gte=known[pk].text)
             is_wanted |= Q(generation=pk, kind=PartKind.REASONING, offset__gte=known[pk].reasoning)
         for chunk in GenerationChunk.objects.filter(is_wanted).order_by("generation_id", "part", "offset"):
-            news = found[chunk.generation_id]
+            progress = found[chunk.generation_id]
             if chunk.kind == PartKind.TEXT:
-                news.text += chunk.text
+                progress.text += chunk.text
             else:
-                news.reasoning += chunk.text
-            news.reasoning_ms = max(news.reasoning_ms, chunk.reasoning_ms)
+                progress.reasoning += chunk.text
+            progress.reasoning_ms = max(progress.reasoning_ms, chunk.reasoning_ms)
     return found
 
 
-def is_dead(owner: str) -> bool:
-    """Return whether this owner was a process on this machine that has ended."""
-    host, _, rest = owner.partition(":")
+def is_dead(runner: str) -> bool:
+    """Return whether this runner was a process on this machine that has ended."""
+    host, _, rest = runner.partition(":")
     pid = rest.partition(":")[0]
     if host != _HOST or not pid.isdigit():
         return False
     if int(pid) == os.getpid():
         # A restarted container often has the same process ID as before.
-        return owner not in _owners_here
+        return runner not in _ids_here
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

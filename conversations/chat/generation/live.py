@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from . import doorbell
-from .doorbell import News
+from . import changes
+from .changes import Change
 
 
 class GrowingText:
@@ -144,7 +144,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RunnerNews:
+class RunnerEvents:
     """The events that wake a runner."""
 
     turns: asyncio.Event = field(default_factory=asyncio.Event)
@@ -160,25 +160,25 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._texts: dict[int, LiveText] = {}
         self._watchers: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
-        self._runners: set[RunnerNews] = set()
+        self._runners: set[RunnerEvents] = set()
         self.copies_wanted = asyncio.Event()
         """Set when the copies may be out of date: a viewer has started to follow one, or something changed."""
         self.pace = Pace()
-        doorbell.listen(self._heard)
+        changes.listen(self._heard)
 
     def close(self) -> None:
-        doorbell.stop_listening(self._heard)
+        changes.stop_listening(self._heard)
 
-    def _heard(self, conversation_id: int, news: News) -> None:
+    def _heard(self, conversation_id: int, change: Change) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.ring, conversation_id, news)
+            self._loop.call_soon_threadsafe(self.announce, conversation_id, change)
 
-    def ring(self, conversation_id: int, news: News = News.ANY) -> None:
+    def announce(self, conversation_id: int, change: Change = Change.ANY) -> None:
         """Wake the runners this concerns, then the viewers. Runners come first because answers depend on them."""
         for runner in self._runners:
-            if news in {News.TURN, News.ANY}:
+            if change in {Change.TURN, Change.ANY}:
                 runner.turns.set()
-            if news in {News.STOP, News.ANY}:
+            if change in {Change.STOP, Change.ANY}:
                 runner.stops.set()
         for event in self._watchers.get(conversation_id, ()):
             event.set()
@@ -196,14 +196,14 @@ class Hub:
             if not self._watchers[conversation_id]:
                 del self._watchers[conversation_id]
 
-    def add_runner(self) -> RunnerNews:
+    def add_runner(self) -> RunnerEvents:
         """Register a runner and return the events that wake it."""
-        news = RunnerNews()
-        self._runners.add(news)
-        return news
+        events = RunnerEvents()
+        self._runners.add(events)
+        return events
 
-    def remove_runner(self, news: RunnerNews) -> None:
-        self._runners.discard(news)
+    def remove_runner(self, events: RunnerEvents) -> None:
+        self._runners.discard(events)
 
     def text_of(self, generation_id: int) -> LiveText:
         """Return the live text of a generation, empty if nothing is known of it yet."""

@@ -12,7 +12,7 @@ from conversations.limits import rules as limits
 from conversations.llm import tokens
 from conversations.llm.chat import ChatMessage, ChatRequest
 
-from .end_user import end_user_id
+from .pseudonymous_id import pseudonymous_id
 
 CONTINUE = (
     "Your last answer was cut off. Go on from exactly where it stops, in the same language and format, "
@@ -36,11 +36,11 @@ def _parameter_name(model: ChatModel) -> Literal["max_tokens", "max_completion_t
     return "max_tokens"
 
 
-def _end_user_of(generation: Generation) -> dict[str, str]:
+def _pseudonymous_id_of(generation: Generation) -> dict[str, str]:
     """Return the fields with the pseudonymous user ID. OpenAI has renamed the field, so both names are sent."""
-    if generation.model.provider != ChatModel.Provider.OPENAI or not generation.model.sends_end_user_id:
+    if generation.model.provider != ChatModel.Provider.OPENAI or not generation.model.sends_pseudonymous_id:
         return {}
-    identifier = end_user_id(generation.conversation.owner)
+    identifier = pseudonymous_id(generation.conversation.owner)
     return {"safety_identifier": identifier, "user": identifier}
 
 
@@ -53,7 +53,7 @@ def check_fits(newest_first: Iterable[tuple[str, str]], *, model: ChatModel, max
     is_continued = bool(texts) and texts[0][0] == Message.Role.ASSISTANT
     frame = _frame(model, is_continued=is_continued)
     sizes = [(role, _size(role, text, model=model)) for role, text in texts]
-    limits.count_fitting(sizes, room=_room(model, max_tokens=max_tokens, frame=frame))
+    limits.count_fitting(sizes, budget=_token_budget(model, max_tokens=max_tokens, frame=frame))
 
 
 def prepare(generation_id: int) -> ChatRequest:
@@ -77,9 +77,9 @@ def build_request(generation: Generation) -> tuple[ChatRequest, int]:
     """
     model, answer = generation.model, generation.message
     frame = _frame(model, is_continued=bool(answer.text))
-    room = _room(model, max_tokens=generation.max_tokens, frame=frame)
+    budget = _token_budget(model, max_tokens=generation.max_tokens, frame=frame)
     read: list[Message] = []
-    fitting = limits.count_fitting(_sizes(answer, model=model, read=read), room=room)
+    fitting = limits.count_fitting(_sizes(answer, model=model, read=read), budget=budget)
     sent = read[:fitting][::-1]
     messages = [ChatMessage.of_text(found.role, text_of(found)) for found in sent]
     return ChatRequest(
@@ -87,7 +87,7 @@ def build_request(generation: Generation) -> tuple[ChatRequest, int]:
         messages=[*frame.before, *messages, *frame.after],
         max_tokens=generation.max_tokens,
         max_tokens_parameter=_parameter_name(model),
-        parameters={**generation.parameters, **_end_user_of(generation)},
+        parameters={**generation.parameters, **_pseudonymous_id_of(generation)},
     ), (sent[0].depth if sent else 0)
 
 
@@ -107,7 +107,7 @@ def _frame(model: ChatModel, *, is_continued: bool) -> _Frame:
     )
 
 
-def _room(model: ChatModel, *, max_tokens: int, frame: _Frame) -> int:
+def _token_budget(model: ChatModel, *, max_tokens: int, frame: _Frame) -> int:
     """Return how many tokens of the context window are left for the branch."""
     framing = tokens.count_messages([*frame.before, *frame.after], model=model.upstream_name)
     return model.context_window - max_tokens - limits.with_margin(framing.tokens, is_exact=framing.exact)
@@ -123,7 +123,7 @@ def _sizes(answer: Message, *, model: ChatModel, read: list[Message]) -> Iterato
 
     Reads in batches, so that a long conversation is read only as far as needed.
     """
-    ids = Message.objects.path_ids(answer.pk, limit=_MAX_MESSAGES_READ)
+    ids = Message.objects.branch_ids(answer.pk, limit=_MAX_MESSAGES_READ)
     for start in range(0, len(ids), _SLICE):
         for message in Message.objects.filter(pk__in=ids[start : start + _SLICE]).order_by("-depth"):
             if text := text_of(message):

@@ -25,5 +25,5 @@ def reap(
     return [
         found.conversation_id
         for found in running
-        if (found.pk in stale or is_dead(found.owner)) and ending.interrupt(found, now=now)
+        if (found.pk in stale or is_dead(found.runner)) and ending.interrupt(found, now=now)
     ]

@@ -26,7 +26,7 @@ from conversations.llm.chat import ChatRequest, Delta, Finish, Reasoning, Usage
 from conversations.llm.embedded import EmbeddedUnavailable
 from conversations.llm.errors import UpstreamError, UpstreamErrorCode
 
-from . import doorbell, ending, journal, prompt, reaper
+from . import changes, ending, journal, prompt, reaper
 from .attempts import Attempts
 from .heartbeats import HeartbeatWatch
 from .live import Hub, LiveText
@@ -97,7 +97,7 @@ class _Running:
                 text = PART_SEPARATOR + text if offset else text
                 start = offset + len(PART_SEPARATOR) if offset else 0
                 self.begun_parts.append(
-                    _BegunPart(self.part, live.length - len(self.job.base), offset, start)
+                    _BegunPart(self.part, live.length - len(self.job.existing_text), offset, start)
                 )
             self.begun_parts[-1].duration_ms += passed
             live.put_reasoning(offset, text, so_far_ms=live.reasoning_ms + passed)
@@ -135,7 +135,7 @@ class Runner:
     """Claims queued generations, writes their answers and keeps the journal, until it is drained."""
 
     def __init__(self, hub: Hub, *, upstreams: Upstreams | None = None) -> None:
-        self.owner = journal.make_owner()
+        self.process_id = journal.make_process_id()
         self._hub = hub
         self._upstreams = upstreams or Upstreams()
         self._running: dict[int, _Running] = {}
@@ -204,7 +204,7 @@ class Runner:
         while (free := settings.GENERATION_CONCURRENCY - len(self._running)) > 0:
             limit = min(free, CLAIM_AT_ONCE)
             jobs = await database_sync_to_async(journal.claim)(
-                owner=self.owner, limit=limit, now=timezone.now()
+                runner=self.process_id, limit=limit, now=timezone.now()
             )
             for job in jobs:
                 self._begin(job)
@@ -214,8 +214,8 @@ class Runner:
     def _begin(self, job: journal.Job) -> None:
         live = self._hub.text_of(job.generation_id)
         live.is_written_here = True
-        live.put(0, job.base)
-        live.put_reasoning(0, job.base_reasoning, so_far_ms=job.base_reasoning_ms)
+        live.put(0, job.existing_text)
+        live.put_reasoning(0, job.existing_reasoning, so_far_ms=job.existing_reasoning_ms)
         running = _Running(job=job, live=live)
         # Create the relay at once, so that the generation can be stopped at any time.
         running.relay = self._spawn(self._relay(running))
@@ -236,7 +236,7 @@ class Runner:
             self._running.pop(running.job.generation_id, None)
             # Notify viewers of the change before the text ends, so that they check the database once instead of
             # twice.
-            doorbell.ring(running.job.conversation_id, doorbell.News.END)
+            changes.announce(running.job.conversation_id, changes.Change.END)
             running.live.end()
             self._hub.forget(running.job.generation_id)
 
@@ -288,7 +288,7 @@ class Runner:
             status, error_code = Generation.Status.FAILED, ErrorCode.INTERNAL
         elif running.relay.cancelled():
             status = Generation.Status.INTERRUPTED
-        text = running.live.since(len(running.job.base))
+        text = running.live.since(len(running.job.existing_text))
         return ending.Outcome(
             status=status,
             text=text,
@@ -307,7 +307,7 @@ class Runner:
             with self._finishing:
                 await database_sync_to_async(ending.finish)(
                     job=running.job,
-                    runner=self.owner,
+                    runner=self.process_id,
                     outcome=outcome,
                     request=running.request,
                     now=timezone.now(),
@@ -354,7 +354,7 @@ class Runner:
         if not self._running:
             return
         stopping, lost = await database_sync_to_async(journal.beat)(
-            owner=self.owner, generation_ids=list(self._running), now=timezone.now()
+            runner=self.process_id, generation_ids=list(self._running), now=timezone.now()
         )
         for pk in stopping | lost:
             running = self._running.get(pk)
@@ -374,5 +374,5 @@ class Runner:
                     now=timezone.now(),
                     monotonic=time.monotonic(),
                 ):
-                    doorbell.ring(conversation_id)
+                    changes.announce(conversation_id)
             await self._sleep(self._draining, pause)

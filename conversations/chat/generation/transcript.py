@@ -112,4 +112,4 @@ def read_journal(generation_ids: Sequence[int]) -> dict[int, Written]:
 def read_branch(conversation: Conversation, *, limit: int, before: Message | None = None) -> list[Entry]:
     """Return the last `limit` entries of the current branch, oldest first; with `before`, only those above it."""
     tip = before.parent_id if before is not None else conversation.head_id
-    return read_entries(Message.objects.path_ids(tip, limit=limit))
+    return read_entries(Message.objects.branch_ids(tip, limit=limit))

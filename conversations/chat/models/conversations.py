@@ -113,7 +113,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Return the messages in conversations that this user may read."""
         return self.filter(conversation__in=Conversation.objects.visible_to(user))
 
-    def path_ids(self, message_id: int | None, *, limit: int) -> list[int]:
+    def branch_ids(self, message_id: int | None, *, limit: int) -> list[int]:
         """Return the ids of up to `limit` messages of the branch that ends here, newest first. Takes one query."""
         if message_id is None:
             return []

@@ -123,7 +123,7 @@ class Generation(models.Model):
     )
     usage_is_estimated = models.BooleanField(_("usage is estimated"), default=False)
 
-    owner = models.CharField(_("runner"), max_length=64, blank=True)
+    runner = models.CharField(_("runner"), max_length=64, blank=True)
     created_at = models.DateTimeField(_("created at"))
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
     first_token_at = models.DateTimeField(_("first token at"), null=True, blank=True)
@@ -153,7 +153,7 @@ class Generation(models.Model):
             models.CheckConstraint(
                 name="generation_running_has_a_runner",
                 condition=~Q(status="running")
-                | (~Q(owner="") & Q(started_at__isnull=False, heartbeat_at__isnull=False)),
+                | (~Q(runner="") & Q(started_at__isnull=False, heartbeat_at__isnull=False)),
             ),
             models.CheckConstraint(
                 name="generation_failed_has_an_error", condition=~Q(status="failed") | ~Q(error_code="")

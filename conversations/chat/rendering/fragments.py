@@ -315,7 +315,7 @@ def refusal(reason: str, *, client_id: object = "") -> str:
     )
 
 
-def use_banner(use: Verdict, *, is_guest: bool, signup: str) -> str:
+def access_banner(use: Verdict, *, is_guest: bool, signup: str) -> str:
     """Return the frame of the banner that names the preview and says what is left of its allowance."""
     context = {"use": use, "is_guest": is_guest, "signup": signup}
     return partial("#use", "outerHTML", render_to_string("access/_use.html", context))

@@ -35,7 +35,7 @@ class FrameWriter:
 
     def _is_quick(self, event: feed.Event) -> bool:
         match event:
-            case feed.Added(entries) | feed.Moderated(entries):
+            case feed.Added(entries) | feed.StaffEdited(entries):
                 return _are_quick(entries)
             case feed.Replaced(entry):
                 return _are_quick([entry])
@@ -58,7 +58,7 @@ class FrameWriter:
                 frame, self._writer = fragments.added(entries)
             case feed.Replaced(entry):
                 frame, self._writer = fragments.replaced(entry)
-            case feed.Moderated(entries, revision):
+            case feed.StaffEdited(entries, revision):
                 frame = fragments.moderated(entries, revision=revision)
             case feed.Resumed(entry, offset):
                 self._writer = fragments.AnswerWriter(entry, offset=offset)

@@ -6,7 +6,7 @@ import uuid
 from django.db import transaction
 
 from conversations.accounts.models import User
-from conversations.chat.generation import doorbell, ending
+from conversations.chat.generation import changes, ending
 from conversations.chat.models import Conversation, Generation
 
 
@@ -33,7 +33,7 @@ def delete_conversation(*, user: User, conversation: uuid.UUID, now: dt.datetime
     found = Conversation.objects.visible_to(user).select_for_update().get(uuid=conversation)
     pk = found.pk
     # This tells runners and viewers that the conversation is gone.
-    transaction.on_commit(lambda: doorbell.ring(pk))
+    transaction.on_commit(lambda: changes.announce(pk))
     if not found.is_held:
         found.delete()
         return True
@@ -44,12 +44,12 @@ def delete_conversation(*, user: User, conversation: uuid.UUID, now: dt.datetime
 
 
 def hold(conversation_id: int) -> None:
-    """Prevent the permanent deletion of a conversation until `let_go`."""
+    """Prevent the permanent deletion of a conversation until `release`."""
     Conversation.objects.filter(pk=conversation_id, is_held=False).update(is_held=True)
 
 
 @transaction.atomic
-def let_go(conversation_id: int) -> bool:
+def release(conversation_id: int) -> bool:
     """Release a held conversation. If its owner has deleted it, delete it permanently and return True."""
     held = Conversation.objects.select_for_update(of=("self",)).filter(is_held=True)
     found = held.filter(pk=conversation_id).first()

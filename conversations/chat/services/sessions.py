@@ -22,11 +22,11 @@ from conversations.chat.models.generations import Generation
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The user of a socket and the session that admitted it. `password_mark` changes with the password."""
+    """The user of a socket and the session that admitted it. `session_auth_hash` changes with the password."""
 
     user: User
     session_key: str
-    password_mark: str
+    session_auth_hash: str
 
 
 def identify(cookies: Mapping[str, str]) -> Visitor | None:
@@ -68,7 +68,7 @@ def no_longer_valid(visitors: Iterable[Visitor], *, now: dt.datetime) -> dict[Vi
     ended = {}
     for visitor in visitors:
         if visitor.session_key not in sessions or not constant_time_compare(
-            marks.get(visitor.user.pk, ""), visitor.password_mark
+            marks.get(visitor.user.pk, ""), visitor.session_auth_hash
         ):
             ended[visitor] = Ended.SIGNED_OUT
     verdicts = access.verdicts(users.values(), now=now)

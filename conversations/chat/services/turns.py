@@ -15,7 +15,7 @@ from conversations.access.services.allowances import count_message
 from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
-from conversations.chat.generation import doorbell, ending
+from conversations.chat.generation import changes, ending
 from conversations.chat.models import Conversation, Generation, Message
 from conversations.chat.models.conversations import TITLE_LENGTH
 from conversations.chat.rules import can_continue
@@ -61,8 +61,8 @@ def start_turn(
     if sent is not None:
         return _turn_already_taken(sent, client_id)
     _check_rate(author, now=now)
-    place = _lock_conversation(author, conversation) if conversation else None
-    if place is not None and place.generations.active().exists():
+    own = _lock_conversation(author, conversation) if conversation else None
+    if own is not None and own.generations.active().exists():
         raise Refused(_STILL_WRITING)
     verdict = _verdict_on(author, now=now)
     model = _choose_model(model_slug, allowed=access.model_ids(verdict))
@@ -70,15 +70,15 @@ def start_turn(
     caps.check_message(text, model=model, max_tokens=cap)
 
     verdict = count_message(author, verdict, now=now)
-    is_new = place is None
-    if place is None:
-        place = Conversation.objects.create(
+    is_new = own is None
+    if own is None:
+        own = Conversation.objects.create(
             owner=author, title=make_title(text), created_at=now, last_activity_at=now
         )
-    depth = place.head.depth + 1 if place.head else 0
+    depth = own.head.depth + 1 if own.head else 0
     question = Message.objects.create(
-        conversation=place,
-        parent=place.head,
+        conversation=own,
+        parent=own.head,
         depth=depth,
         role=Message.Role.USER,
         author=author,
@@ -87,10 +87,10 @@ def start_turn(
         created_at=now,
     )
     answer = Message.objects.create(
-        conversation=place, parent=question, depth=depth + 1, role=Message.Role.ASSISTANT, created_at=now
+        conversation=own, parent=question, depth=depth + 1, role=Message.Role.ASSISTANT, created_at=now
     )
     generation = Generation.objects.create(
-        conversation=place,
+        conversation=own,
         message=answer,
         model=model,
         client_id=client_id,
@@ -98,11 +98,11 @@ def start_turn(
         parameters=model.parameters,
         created_at=now,
     )
-    place.head = answer
-    place.last_activity_at = now
-    place.save(update_fields=["head", "last_activity_at"])
-    doorbell.ring_after_commit(place.pk, doorbell.News.TURN)
-    return Turn(place, generation, is_new, verdict)
+    own.head = answer
+    own.last_activity_at = now
+    own.save(update_fields=["head", "last_activity_at"])
+    changes.announce_after_commit(own.pk, changes.Change.TURN)
+    return Turn(own, generation, is_new, verdict)
 
 
 @transaction.atomic
@@ -120,15 +120,15 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
     )
     if answer is None:
         raise Refused(_GONE)
-    place = _lock_conversation(author, answer.conversation.uuid)
-    asked = place.generations.filter(client_id=client_id).first()
+    conversation = _lock_conversation(author, answer.conversation.uuid)
+    asked = conversation.generations.filter(client_id=client_id).first()
     if asked is not None:
         return asked
-    if place.generations.active().exists():
+    if conversation.generations.active().exists():
         raise Refused(_STILL_WRITING)
     _check_rate(author, now=now)
     last = answer.generations.select_related("model").order_by("-pk").first()
-    if place.head_id != answer.pk or answer.is_hidden or last is None or not can_continue(last):
+    if conversation.head_id != answer.pk or answer.is_hidden or last is None or not can_continue(last):
         raise Refused(_("This answer can't be continued."))
     # Reload the text under the lock, because another generation may just have added to it.
     answer.refresh_from_db(fields=["text"])
@@ -140,7 +140,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
     newest = [answer, answer.parent] if answer.parent else [answer]
     caps.check_continuation(newest, model=model, max_tokens=cap)
     generation = Generation.objects.create(
-        conversation=place,
+        conversation=conversation,
         message=answer,
         model=model,
         client_id=client_id,
@@ -149,9 +149,9 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
         offset=len(answer.text),
         created_at=now,
     )
-    place.last_activity_at = now
-    place.save(update_fields=["last_activity_at"])
-    doorbell.ring_after_commit(place.pk, doorbell.News.TURN)
+    conversation.last_activity_at = now
+    conversation.save(update_fields=["last_activity_at"])
+    changes.announce_after_commit(conversation.pk, changes.Change.TURN)
     return generation
 
 
@@ -198,7 +198,7 @@ def _check_rate(author: User, *, now: dt.datetime) -> None:
 
 def _verdict_on(author: User, *, now: dt.datetime, is_new_message: bool = True) -> access_rules.Verdict:
     """Return what the author may do. Raises Refused if they may not write, or not continue an answer."""
-    verdict = access.use_of(author, now=now)
+    verdict = access.verdict_for(author, now=now)
     if verdict.refusal and (is_new_message or verdict.is_blocked):
         raise Refused(verdict.refusal)
     return verdict

@@ -76,7 +76,7 @@ class MarkdownStream:
         # Set if the open block's HTML can grow with its text without being parsed again.
         self._growing: _Code | _Words | None = None
         # The length that the text must reach before it is parsed again.
-        self._patience = 0
+        self._next_parse_length = 0
 
     def is_quick(self, text: str) -> bool:
         """Return whether `feed` handles this text in less than 50 ms and without waiting, whatever it contains."""
@@ -95,7 +95,7 @@ class MarkdownStream:
             if self._growing.can_grow(text):
                 return MarkdownUpdate("", "", (self._growing.depth, self._growing.grow(text)), self._offset)
             self._open, self._growing = self._growing.html(self._open), None
-        if len(self._text) < self._patience:
+        if len(self._text) < self._next_parse_length:
             return MarkdownUpdate("", "", (0, ""), self._offset)
         *done, rest = self._pieces(is_whole=False)
         finished = "".join(piece.render(is_finished=True) for piece in done)
@@ -106,7 +106,7 @@ class MarkdownStream:
         self._open = still_open
         self._growing = _growing(rest.text, still_open)
         cost = cost_of(rest.text)
-        self._patience = len(rest.text) + cost // _STEPS if cost > QUICK else 0
+        self._next_parse_length = len(rest.text) + cost // _STEPS if cost > QUICK else 0
         return MarkdownUpdate(finished, still_open, append, self._offset)
 
     def finish(self) -> MarkdownUpdate:

@@ -48,16 +48,16 @@ class AddToEvaluationSet(ChosenEffect):
 
     def apply(self, case: ReviewCase, *, staff: User, now: dt.datetime) -> None:
         snapshot = case.snapshots.order_by("-pk").first()
-        turns = snapshot.content.get("turns", []) if snapshot else []
-        if case.evaluation_items.exists() or not turns:
+        messages = snapshot.content.get("messages", []) if snapshot else []
+        if case.evaluation_items.exists() or not messages:
             return
-        position = next((i for i, turn in enumerate(turns) if turn["is_reported"]), len(turns))
+        position = next((i for i, message in enumerate(messages) if message["is_reported"]), len(messages))
         EvaluationItem.objects.create(
             case=case,
             category=case.category,
-            turns=[{"role": turn["role"], "text": turn["text"]} for turn in turns[:position]],
-            answer=turns[position]["text"] if position < len(turns) else "",
-            reasoning=turns[position].get("reasoning", "") if position < len(turns) else "",
+            messages=[{"role": message["role"], "text": message["text"]} for message in messages[:position]],
+            answer=messages[position]["text"] if position < len(messages) else "",
+            reasoning=messages[position].get("reasoning", "") if position < len(messages) else "",
             vetted_answer=self.vetted_answer,
             note=self.note,
             added_by=staff,

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
-from conversations.chat.generation import doorbell
+from conversations.chat.generation import changes
 from conversations.chat.models import Conversation, Generation, Message
 from conversations.chat.services import caps
 from conversations.common.refusals import Refused
@@ -35,14 +35,14 @@ def run_again(*, staff: User, case: uuid.UUID, now: dt.datetime) -> Rerun:
     if not offered:
         raise Refused(catalogue.SETUP_PROBLEM)
     snapshot = found.snapshots.order_by("-pk").first()
-    turns = snapshot.content.get("turns", []) if snapshot else []
-    asked = list(itertools.takewhile(lambda turn: not turn["is_reported"], turns))
-    if not any(turn["role"] == Message.Role.USER for turn in asked):
+    messages = snapshot.content.get("messages", []) if snapshot else []
+    asked = list(itertools.takewhile(lambda message: not message["is_reported"], messages))
+    if not any(message["role"] == Message.Role.USER for message in asked):
         raise Refused(_("The report contains no prompt to rerun."))
-    for turn in asked:
-        if turn["role"] == Message.Role.USER:
+    for message in asked:
+        if message["role"] == Message.Role.USER:
             caps.check_message(
-                turn["text"], model=offered[0], max_tokens=catalogue.longest_answer(offered[0])
+                message["text"], model=offered[0], max_tokens=catalogue.longest_answer(offered[0])
             )
     rerun = _queue(staff, model=offered[0], asked=asked, title=str(found), now=now)
     rerun.case = found
@@ -60,7 +60,7 @@ def run_again(*, staff: User, case: uuid.UUID, now: dt.datetime) -> Rerun:
 def _queue(
     staff: User, *, model: ChatModel, asked: list[dict[str, str]], title: str, now: dt.datetime
 ) -> Rerun:
-    place = Conversation.objects.create(
+    conversation = Conversation.objects.create(
         owner=staff,
         title=title,
         purpose=Conversation.Purpose.REVIEW,
@@ -68,10 +68,10 @@ def _queue(
         last_activity_at=now,
     )
     parent: Message | None = None
-    turns = [*((turn["role"], turn["text"]) for turn in asked), (Message.Role.ASSISTANT, "")]
-    for depth, (role, text) in enumerate(turns):
+    messages = [*((message["role"], message["text"]) for message in asked), (Message.Role.ASSISTANT, "")]
+    for depth, (role, text) in enumerate(messages):
         parent = Message.objects.create(
-            conversation=place,
+            conversation=conversation,
             parent=parent,
             depth=depth,
             role=role,
@@ -81,7 +81,7 @@ def _queue(
         )
     assert parent is not None
     Generation.objects.create(
-        conversation=place,
+        conversation=conversation,
         message=parent,
         model=model,
         client_id=uuid.uuid4(),
@@ -89,7 +89,7 @@ def _queue(
         parameters=model.parameters,
         created_at=now,
     )
-    place.head = parent
-    place.save(update_fields=["head"])
-    transaction.on_commit(lambda: doorbell.ring(place.pk))
-    return Rerun(conversation=place, requested_by=staff, created_at=now)
+    conversation.head = parent
+    conversation.save(update_fields=["head"])
+    transaction.on_commit(lambda: changes.announce(conversation.pk))
+    return Rerun(conversation=conversation, requested_by=staff, created_at=now)

@@ -11,9 +11,9 @@ register = template.Library()
 
 
 @register.inclusion_tag("admin/evaluation/_rerun_panel.html")
-def rerun_panel(case: ReviewCase, reported_turn: Any) -> dict[str, Any]:
+def rerun_panel(case: ReviewCase, reported_message: Any) -> dict[str, Any]:
     """Show the newest answer to the prompt of this case that was run again, beside the reported one."""
-    return {"rerun": newest_rerun(case), "reported_turn": reported_turn}
+    return {"rerun": newest_rerun(case), "reported_message": reported_message}
 
 
 @register.inclusion_tag("admin/evaluation/_rerun_button.html", takes_context=True)

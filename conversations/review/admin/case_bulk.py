@@ -26,7 +26,7 @@ def begin(request: HttpRequest, cases: QuerySet[ReviewCase], *, site: AdminSite)
     assert isinstance(staff, User)
     reviewing.require(staff, "decide_reviewcase")
     count = cases.count()
-    chosen = list(cases.order_by("sorts_at", "pk")[:MOST_CASES])
+    chosen = list(cases.order_by("queue_key", "pk")[:MOST_CASES])
     form = BulkForm(initial={"cases": " ".join(f"{case.uuid}:{case.version}" for case in chosen)})
     return _page(request, form, site=site, cases=chosen, beyond=count - len(chosen))
 
@@ -42,7 +42,7 @@ def decide_many(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     cases = list(
         ReviewCase.objects.filter(uuid__in=list(versions)[:MOST_CASES])
         .select_related("message__conversation", "subject", "claimed_by")
-        .order_by("sorts_at", "pk")
+        .order_by("queue_key", "pk")
     )
     if not is_valid:
         return _page(request, form, site=site, cases=cases, status=422)
@@ -72,7 +72,7 @@ def _page(
 ) -> HttpResponse:
     return render(
         request,
-        "admin/review/reviewcase/alike.html",
+        "admin/review/reviewcase/bulk_decide.html",
         {
             **site.each_context(request),
             "title": _("Bulk decision"),

@@ -61,8 +61,8 @@ class QueueFilter(admin.SimpleListFilter):
     def get_facet_counts(self, pk_attname: str, filtered_qs: QuerySet[Any]) -> dict[str, Any]:
         wanted = [self.conditions[str(name)] for name, _label in self.lookup_choices]
         return {
-            f"{place}__c": Count(pk_attname, filter=condition) if condition else Count(pk_attname)
-            for place, condition in enumerate(wanted)
+            f"{index}__c": Count(pk_attname, filter=condition) if condition else Count(pk_attname)
+            for index, condition in enumerate(wanted)
         }
 
     def choices(self, changelist: Any) -> Iterator[Any]:
@@ -97,8 +97,8 @@ class GroupedFilter(admin.SimpleListFilter):
         groups = self.counted(changelist).order_by().values_list(self.field).annotate(Count("pk"))
         counts = {self.name_of(value): count for value, count in groups}
         return {
-            f"{place}__c": counts.get(str(value), 0)
-            for place, (value, _label) in enumerate(self.lookup_choices)
+            f"{index}__c": counts.get(str(value), 0)
+            for index, (value, _label) in enumerate(self.lookup_choices)
         }
 
     def name_of(self, value: Any) -> str:

@@ -18,7 +18,7 @@ from conversations.review.rules import priority_at
 from conversations.review.services import effects, reviewing
 
 from . import case_forms
-from .evidence import facts_of, turns_of
+from .evidence import facts_of, messages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def read_page(
     return {
         "case": case,
         "now": now,
-        "priority": priority_at(sorts_at=case.sorts_at, now=now),
+        "priority": priority_at(queue_key=case.queue_key, now=now),
         "policy": POLICIES[case.category],
         "is_mine": case.is_claimed_by(staff, now),
         "is_others": case.is_claimed_by_another(staff, now),
@@ -100,15 +100,15 @@ def _forms(case: ReviewCase, *, staff: User, bound: dict[str, Any]) -> dict[str,
 
 def _evidence(snapshots: Sequence[Snapshot], shown: Snapshot | None) -> dict[str, Any]:
     content = shown.content if shown else {}
-    turns = turns_of(content)
+    transcript = messages_of(content)
     return {
         "snapshots": snapshots,
         "snapshot": shown,
         "content": content,
-        "turns": turns,
-        "turns_above": turns[0].number - 1 if turns else 0,
+        "transcript": transcript,
+        "messages_above": transcript[0].number - 1 if transcript else 0,
         "facts": facts_of(content),
-        "reported_turn": next((turn for turn in turns if turn.is_reported), None),
+        "reported_message": next((message for message in transcript if message.is_reported), None),
     }
 
 
@@ -186,7 +186,7 @@ def _subject(
             waiting=Count("pk", filter=CASE_IS_OPEN),
             upheld=Count("pk", filter=Q(status=ReviewCase.Status.RESOLVED)),
         ),
-        **user.notices.standing().aggregate(
+        **user.notices.in_force().aggregate(
             warnings=Count("pk", filter=Q(kind=AccountNotice.Kind.WARNING)),
             suspensions=Count("pk", filter=Q(kind=AccountNotice.Kind.SUSPENSION)),
         ),

@@ -63,7 +63,7 @@ class Queue(ChangeList):
 class ReviewCaseAdmin(ReadOnlyAdmin):
     """The review queue. Cases can't be added or deleted, and are changed only on the case page."""
 
-    list_display = ("number", "priority", "what", "answer", "reported", "age", "standing", "held_by")
+    list_display = ("number", "priority", "what", "answer", "reported", "age", "state", "held_by")
     list_display_links = ("number",)
     list_filter = (QueueFilter, CategoryFilter, StatusFilter, AssigneeFilter)
     list_per_page = AT_ONCE
@@ -73,8 +73,8 @@ class ReviewCaseAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     search_fields = ("uuid",)
     search_help_text = gettext_lazy("Case number, report reference number, pseudonym or public ID")
-    ordering = ("sorts_at",)
-    actions = ("decide_alike",)
+    ordering = ("queue_key",)
+    actions = ("bulk_decide",)
     change_list_template = "admin/review/reviewcase/queue.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -99,9 +99,9 @@ class ReviewCaseAdmin(ReadOnlyAdmin):
     def number(self, case: Any) -> str:
         return f"#{case.pk}"
 
-    @admin.display(description=gettext_lazy("priority"), ordering="sorts_at")
+    @admin.display(description=gettext_lazy("priority"), ordering="queue_key")
     def priority(self, case: Any) -> SafeString:
-        points = rules.priority_at(sorts_at=case.sorts_at, now=case.seen_at) if case.is_open else "–"
+        points = rules.priority_at(queue_key=case.queue_key, now=case.seen_at) if case.is_open else "–"
         return _labelled(_("Priority"), points)
 
     @admin.display(description=gettext_lazy("category"), ordering="category")
@@ -122,7 +122,7 @@ class ReviewCaseAdmin(ReadOnlyAdmin):
         return format_html('<span class="age">{}</span>', timesince(case.waiting_since, until, depth=1))
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
-    def standing(self, case: Any) -> SafeString:
+    def state(self, case: Any) -> SafeString:
         again = format_html(' <span class="mark">{}</span>', _("reopened")) if case.reopened_at else ""
         return format_html(
             '<span class="mark mark--{}">{}</span>{}', case.status, case.get_status_display(), again
@@ -146,7 +146,7 @@ class ReviewCaseAdmin(ReadOnlyAdmin):
         return [
             at("next/", self.take_next, "next"),
             at("news/", self.news, "news"),
-            at("alike/", self.decide_many, "alike"),
+            at("bulk/", self.decide_many, "bulk"),
             at("conversations/<uuid:public_id>/read/", self.read, "read"),
             at("<uuid:public_id>/extend/", self.extend, "extend"),
             at("<uuid:public_id>/preview/", self.preview, "preview"),
@@ -221,7 +221,7 @@ class ReviewCaseAdmin(ReadOnlyAdmin):
         return case_bulk.decide_many(request, site=self.admin_site)
 
     @admin.action(description=gettext_lazy("Decide selected cases in bulk"), permissions=["decide"])
-    def decide_alike(self, request: HttpRequest, queryset: QuerySet[ReviewCase]) -> HttpResponse:
+    def bulk_decide(self, request: HttpRequest, queryset: QuerySet[ReviewCase]) -> HttpResponse:
         return case_bulk.begin(request, queryset, site=self.admin_site)
 
     def _may_claim(self, request: HttpRequest) -> bool:

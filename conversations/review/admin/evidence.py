@@ -38,7 +38,7 @@ _CASE_NUMBER = re.compile(r"#?([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class MessageView:
     """A message as evidence. Answers are rendered as sanitised HTML; messages from users stay plain text."""
 
     is_user: bool
@@ -59,7 +59,7 @@ def excerpt_of(content: dict[str, Any], *, comment: str = "") -> str:
     if content.get("kind") == "application":
         text = f"{content.get('page', '')}: {comment}"
     else:
-        text = next((turn["text"] for turn in content.get("turns", []) if turn["is_reported"]), "")
+        text = next((m["text"] for m in content.get("messages", []) if m["is_reported"]), "")
     text = " ".join(_MARKS.sub("", text[: 3 * EXCERPT_LENGTH]).split())
     return text if len(text) <= EXCERPT_LENGTH else text[: EXCERPT_LENGTH - 1] + "…"
 
@@ -82,27 +82,27 @@ def search_by_id(cases: QuerySet[Any], typed: str) -> QuerySet[Any]:
     return cases.filter(Q(uuid=public_id) | Q(message__uuid=public_id) | Q(pk__in=reports.values("case")))
 
 
-def turns_of(content: dict[str, Any]) -> list[Turn]:
+def messages_of(content: dict[str, Any]) -> list[MessageView]:
     """Return the messages of a snapshot, numbered by their position in the branch."""
-    numbers = {public_id: place for place, public_id in enumerate(content.get("branch", []), start=1)}
+    numbers = {public_id: position for position, public_id in enumerate(content.get("branch", []), start=1)}
     length = len(numbers)
-    turns = []
-    for turn in content.get("turns", []):
+    views = []
+    for message in content.get("messages", []):
         # `branch` ends with the reported answer, so later messages are numbered onwards from there.
-        number = numbers.get(turn["uuid"]) or (length := length + 1)
-        turns.append(
-            Turn(
-                is_user=turn["role"] == Message.Role.USER,
-                text=turn["text"],
-                html=render_markdown(turn["text"]) if turn["role"] != Message.Role.USER else None,
-                at=time_of(turn.get("at")),
+        number = numbers.get(message["uuid"]) or (length := length + 1)
+        views.append(
+            MessageView(
+                is_user=message["role"] == Message.Role.USER,
+                text=message["text"],
+                html=render_markdown(message["text"]) if message["role"] != Message.Role.USER else None,
+                at=time_of(message.get("at")),
                 number=number,
-                is_reported=bool(turn["is_reported"]),
-                was_hidden=bool(turn.get("was_hidden")),
-                reasoning=turn.get("reasoning", ""),
+                is_reported=bool(message["is_reported"]),
+                was_hidden=bool(message.get("was_hidden")),
+                reasoning=message.get("reasoning", ""),
             )
         )
-    return turns
+    return views
 
 
 def time_of(written: Any) -> dt.datetime | None:
@@ -168,7 +168,7 @@ def read_conversation(request: HttpRequest, public_id: uuid.UUID, *, site: Admin
                 form.add_error("reason", str(error))
             else:
                 context["conversation"], status = found, 200
-                context["turns"], context["left_out"] = _whole(found, context["case"])
+                context["transcript"], context["left_out"] = _whole(found, context["case"])
     return render(request, "admin/review/reviewcase/conversation.html", context, status=status)
 
 
@@ -182,7 +182,7 @@ def _case_of(public_id: uuid.UUID, case: str | None) -> ReviewCase | None:
 
 
 @highlighting.shared_wait()
-def _whole(conversation: Conversation, case: ReviewCase | None) -> tuple[list[Turn], int]:
+def _whole(conversation: Conversation, case: ReviewCase | None) -> tuple[list[MessageView], int]:
     """Return the newest messages of all branches in chronological order, and the number of older ones left out."""
     messages = list(
         Message.objects.filter(conversation=conversation)
@@ -191,38 +191,38 @@ def _whole(conversation: Conversation, case: ReviewCase | None) -> tuple[list[Tu
     )
     count = Message.objects.filter(conversation=conversation).count()
     messages = messages[:MOST_MESSAGES][::-1]
-    in_view = set(Message.objects.path_ids(conversation.head_id, limit=count))
+    in_view = set(Message.objects.branch_ids(conversation.head_id, limit=count))
     active = Generation.objects.active().filter(conversation=conversation).values_list("message_id", "pk")
     by_message = dict(active)
     written = transcript.read_journal(list(by_message.values()))
     nothing = transcript.Written()
     news = {message.pk: written.get(by_message.get(message.pk, 0), nothing) for message in messages}
     left_out = count - len(messages)
-    return _turns(messages, news=news, in_view=in_view, case=case, left_out=left_out), left_out
+    return _views(messages, news=news, in_view=in_view, case=case, left_out=left_out), left_out
 
 
-def _turns(
+def _views(
     messages: Sequence[Message],
     *,
     news: dict[int, transcript.Written],
     in_view: set[int],
     case: ReviewCase | None,
     left_out: int,
-) -> list[Turn]:
+) -> list[MessageView]:
     return [
-        Turn(
+        MessageView(
             is_user=message.role == Message.Role.USER,
             text=message.text + news[message.pk].text,
             html=None
             if message.role == Message.Role.USER
             else render_markdown(message.text + news[message.pk].text),
             at=message.created_at,
-            number=left_out + place,
+            number=left_out + position,
             is_reported=case is not None and case.message_id == message.pk,
             was_hidden=message.is_hidden,
             vetted_html=render_markdown(message.vetted_text) if message.vetted_text else None,
             is_elsewhere=message.pk not in in_view,
             reasoning=message.reasoning + news[message.pk].reasoning,
         )
-        for place, message in enumerate(messages, start=1)
+        for position, message in enumerate(messages, start=1)
     ]

@@ -21,7 +21,7 @@ from conversations.common import csv_cells
 from conversations.common.downloads import download
 from conversations.review.models import Category
 from conversations.review.selectors import figures
-from conversations.review.selectors.figures import Figures, Spread
+from conversations.review.selectors.figures import DurationStats, Figures
 from conversations.review.selectors.periods import Period
 from conversations.review.services import exports, reviewing
 
@@ -195,7 +195,7 @@ def _number(value: int) -> str:
     return number_format(value, decimal_pos=0, use_l10n=True, force_grouping=True)
 
 
-def _p90(spread: Spread) -> str:
+def _p90(spread: DurationStats) -> str:
     return _("nine in ten within %(time)s") % {"time": duration(spread.p90)} if spread.count else ""
 
 

@@ -64,7 +64,7 @@ def bars(
     """Return a bar chart with one or more stacked columns per day. A stack consists of pairs of name and number."""
     top = top_of([sum(value for _name, value in stack) for day in columns for stack in day])
     slots = []
-    for place, (day, words) in enumerate(zip(columns, said, strict=True)):
+    for index, (day, words) in enumerate(zip(columns, said, strict=True)):
         width = (SLOT - 2) / max(1, len(day))
         drawn = []
         for number, stack in enumerate(day):
@@ -75,13 +75,13 @@ def bars(
                     drawn.append(
                         Bar(
                             name=name,
-                            x=_written(place * SLOT + 1 + number * width),
+                            x=_written(index * SLOT + 1 + number * width),
                             y=_written(HEIGHT - above / top * HEIGHT),
                             width=_written(width * 0.92),
                             height=_written(value / top * HEIGHT),
                         )
                     )
-        slots.append(Slot(str(place * SLOT), words, tuple(drawn)))
+        slots.append(Slot(str(index * SLOT), words, tuple(drawn)))
     return Plot(len(columns) * SLOT, top, top // 2, slots, _labels(dates))
 
 
@@ -89,8 +89,8 @@ def line(dates: Sequence[dt.date], values: Sequence[int], said: Sequence[str]) -
     """Return a line chart of one value per day, with the area below the line."""
     top, width = top_of(values), len(values) * SLOT
     points = [
-        f"{_written((place + 0.5) * SLOT)},{_written(HEIGHT - value / top * HEIGHT)}"
-        for place, value in enumerate(values)
+        f"{_written((index + 0.5) * SLOT)},{_written(HEIGHT - value / top * HEIGHT)}"
+        for index, value in enumerate(values)
     ]
     if len(points) == 1:
         # A single day becomes a horizontal line.
@@ -98,7 +98,7 @@ def line(dates: Sequence[dt.date], values: Sequence[int], said: Sequence[str]) -
         points = [f"0,{height}", f"{width},{height}"]
     first, last = points[0].partition(",")[0], points[-1].partition(",")[0]
     area = " ".join([f"{first},{HEIGHT}", *points, f"{last},{HEIGHT}"])
-    slots = [Slot(str(place * SLOT), words) for place, words in enumerate(said)]
+    slots = [Slot(str(index * SLOT), words) for index, words in enumerate(said)]
     return Plot(width, top, top // 2, slots, _labels(dates), line=" ".join(points), area=area)
 
 

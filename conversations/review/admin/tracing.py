@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from conversations.accounts.admin import UserAdmin, extend_user_admin
 from conversations.accounts.models import User
-from conversations.chat.generation.end_user import find_user
+from conversations.chat.generation.pseudonymous_id import find_user
 from conversations.review.models import ReviewEvent
 from conversations.review.services import review_log
 
@@ -32,7 +32,7 @@ def trace_page(request: HttpRequest, *, site: admin.AdminSite) -> HttpResponse:
     """Find the user behind a pseudonymous user ID, and record the look-up and its reason in the review log."""
     staff = request.user
     assert isinstance(staff, User)
-    if not staff.has_perm("accounts.trace_end_user"):
+    if not staff.has_perm("accounts.trace_pseudonymous_id"):
         raise PermissionDenied
     form = TraceForm(request.POST or None)
     found: User | None = None

@@ -61,7 +61,7 @@ class ReviewCaseQuerySet(models.QuerySet["ReviewCase"]):
         return self.filter(claimed_by__isnull=False, claim_expires_at__lte=now)
 
     def by_priority(self) -> Self:
-        return self.order_by("sorts_at", "pk")
+        return self.order_by("queue_key", "pk")
 
 
 class ReviewCase(models.Model):
@@ -108,7 +108,7 @@ class ReviewCase(models.Model):
     points = models.PositiveSmallIntegerField(
         _("points"), default=0, help_text=_("Priority, not counting waiting time. See docs/reviewing.md.")
     )
-    sorts_at = models.DateTimeField(
+    queue_key = models.DateTimeField(
         _("queue order"),
         help_text=_(
             "The time the case was opened or last reopened, minus one hour per point. Earlier cases come first."
@@ -165,7 +165,7 @@ class ReviewCase(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["sorts_at"],
+                fields=["queue_key"],
                 condition=CASE_IS_OPEN,
                 name="reviewcase_queue",
             ),
@@ -322,7 +322,7 @@ class Report(models.Model):
 
     question = models.TextField(_("question"), blank=True, help_text=_("What staff asked the reporter."))
     asked_at = models.DateTimeField(_("asked at"), null=True, blank=True)
-    answer = models.TextField(_("answer"), max_length=COMMENT_LENGTH, blank=True)
+    clarification = models.TextField(_("clarification"), max_length=COMMENT_LENGTH, blank=True)
     answered_at = models.DateTimeField(_("answered at"), null=True, blank=True)
 
     appeal = models.TextField(_("appeal"), max_length=COMMENT_LENGTH, blank=True)
@@ -383,4 +383,4 @@ class Report(models.Model):
     @property
     def awaits_reporter(self) -> bool:
         """Return whether the reporter has yet to answer a question from staff."""
-        return bool(self.question) and not self.answer
+        return bool(self.question) and not self.clarification

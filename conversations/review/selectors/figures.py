@@ -39,7 +39,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class DurationStats:
     """The count, median and 90th percentile of some durations, in hours."""
 
     count: int = 0
@@ -55,7 +55,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class OfCategory:
+class CategoryStats:
     """Statistics on one category."""
 
     category: str
@@ -64,11 +64,11 @@ class OfCategory:
     upheld: int
     waiting: int
     oldest: float | None
-    to_decide: Spread
+    to_decide: DurationStats
 
 
 @dataclass(frozen=True, slots=True)
-class OfReviewer:
+class ReviewerStats:
     """Statistics on one reviewer. `overturned` counts their decisions of any time that were reversed in the period.
 
     `to_decide` is the time from claim to decision. Decisions made without an earlier claim aren't included.
@@ -78,7 +78,7 @@ class OfReviewer:
     decisions: int
     upheld: int
     overturned: int
-    to_decide: Spread
+    to_decide: DurationStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +105,16 @@ class Figures:
     waiting: int
     oldest: float | None
     median_age: float | None
-    to_claim: Spread
-    to_decide: Spread
+    to_claim: DurationStats
+    to_decide: DurationStats
     decided: int
     upheld: int
     overturned: int
     appeals_granted: int
     appeals_denied: int
     appeals_pending: int
-    categories: list[OfCategory]
-    reviewers: list[OfReviewer]
+    categories: list[CategoryStats]
+    reviewers: list[ReviewerStats]
     models: list[OfModel]
 
     @property
@@ -147,14 +147,14 @@ def collect(*, period: Period, now: dt.datetime) -> Figures:
         waiting=backlog.waiting.total(),
         oldest=max(backlog.oldest.values(), default=None),
         median_age=backlog.median_age,
-        to_claim=Spread.of(
+        to_claim=DurationStats.of(
             claimed_at - opened_at
             for opened_at, claimed_at in claimed.values_list("opened_at", "first_claimed_at").iterator(
                 _AT_ONCE
             )
             if claimed_at is not None
         ),
-        to_decide=Spread.of(
+        to_decide=DurationStats.of(
             duration for durations in made.durations_of_category.values() for duration in durations
         ),
         decided=made.decided.total(),
@@ -164,14 +164,14 @@ def collect(*, period: Period, now: dt.datetime) -> Figures:
         appeals_denied=appeals[Report.Appeal.DENIED],
         appeals_pending=appeals[Report.Appeal.PENDING],
         categories=[
-            OfCategory(
+            CategoryStats(
                 category=category,
                 opened=opened_of[category],
                 decided=made.decided[category],
                 upheld=made.upheld[category],
                 waiting=backlog.waiting[category],
                 oldest=backlog.oldest.get(category),
-                to_decide=Spread.of(made.durations_of_category.get(category, ())),
+                to_decide=DurationStats.of(made.durations_of_category.get(category, ())),
             )
             for category in POLICIES
             if opened_of[category] or made.decided[category] or backlog.waiting[category]
@@ -226,9 +226,11 @@ class _Decisions:
     durations_of_category: dict[str, list[dt.timedelta]] = field(default_factory=lambda: defaultdict(list))
     reviewers: dict[uuid.UUID | None, _OneReviewer] = field(default_factory=lambda: defaultdict(_OneReviewer))
 
-    def of_reviewers(self) -> list[OfReviewer]:
+    def of_reviewers(self) -> list[ReviewerStats]:
         found = [
-            OfReviewer(one.name, one.decisions, one.upheld, one.overturned, Spread.of(one.durations))
+            ReviewerStats(
+                one.name, one.decisions, one.upheld, one.overturned, DurationStats.of(one.durations)
+            )
             for one in self.reviewers.values()
         ]
         return sorted(found, key=lambda one: (-one.decisions, one.name))

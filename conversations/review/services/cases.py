@@ -8,7 +8,7 @@ from django.db.models import Count, F, Q
 from django.utils.crypto import salted_hmac
 
 from conversations.accounts.models import User
-from conversations.chat.generation import doorbell
+from conversations.chat.generation import changes
 from conversations.chat.models import Conversation, Message
 from conversations.chat.services import conversations
 from conversations.common.codes import LETTERS, make_code
@@ -22,7 +22,7 @@ def pseudonym_of(user: User) -> str:
     """Return the pseudonym under which staff see this reporter. It never changes and can't be traced to the person."""
     number = int(salted_hmac("conversations.reporter", str(user.uuid), algorithm="sha256").hexdigest(), 16)
     letters = []
-    for _place in range(6):
+    for _digit in range(6):
         number, index = divmod(number, len(LETTERS))
         letters.append(LETTERS[index])
     return "".join(letters)
@@ -57,13 +57,13 @@ def _beginning(*, category: str, subject: User | None, now: dt.datetime) -> dict
         "subject": subject,
         "category": category,
         "opened_at": now,
-        "sorts_at": now,
+        "queue_key": now,
         "reports_pending": 1,
         "reporters": 1,
     }
 
 
-def bring_up_to_date(case: ReviewCase, *, now: dt.datetime, actor: User | None) -> None:
+def recompute(case: ReviewCase, *, now: dt.datetime, actor: User | None) -> None:
     """Recompute a locked case from its reports, and increment its version.
 
     Logs the case if it reopens. Holds the conversation while the case is open; when the last case closes, deletes the
@@ -75,8 +75,8 @@ def bring_up_to_date(case: ReviewCase, *, now: dt.datetime, actor: User | None) 
     case.reports_pending = len(waiting)
     case.reporters = len({report.pseudonym for report in reports})
     if waiting:
-        case.category = rules.gravest(report.category for report in waiting)
-        case.points = rules.points_of(
+        case.category = rules.most_severe(report.category for report in waiting)
+        case.points = rules.base_priority(
             category=case.category,
             reporters=case.reporters,
             records=_records({report.pseudonym for report in waiting}),
@@ -96,7 +96,7 @@ def bring_up_to_date(case: ReviewCase, *, now: dt.datetime, actor: User | None) 
         case.reopened_at, case.closed_at, case.reminded_at = now, None, None
     elif was_open and not case.is_open:
         case.closed_at = now
-    case.sorts_at = rules.place_in_queue(waiting_since=case.waiting_since, points=case.points)
+    case.queue_key = rules.queue_key(waiting_since=case.waiting_since, points=case.points)
     case.version += 1
     case.save()
     if case.is_open and not was_open:
@@ -122,14 +122,14 @@ def _hold_conversation(case: ReviewCase) -> None:
     conversation_id = case.message.conversation_id
     if ReviewCase.objects.open().filter(message__conversation=conversation_id).exists():
         conversations.hold(conversation_id)
-    elif conversations.let_go(conversation_id):
+    elif conversations.release(conversation_id):
         case.message = None
 
 
-def show_change(message: Message) -> None:
+def bump_revision(message: Message) -> None:
     """Save a change to how a message is shown and raise the revision, so that open pages update. Needs the lock."""
     Conversation.objects.filter(pk=message.conversation_id).update(revision=F("revision") + 1)
     message.revision = Conversation.objects.values_list("revision", flat=True).get(pk=message.conversation_id)
     message.save(update_fields=["hidden_at", "vetted_text", "revision"])
     conversation_id = message.conversation_id
-    transaction.on_commit(lambda: doorbell.ring(conversation_id))
+    transaction.on_commit(lambda: changes.announce(conversation_id))

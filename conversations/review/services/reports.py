@@ -43,8 +43,8 @@ def report_answer(
         .first()
     )
     # The lock keeps the conversation from being deleted in the meantime.
-    places = Conversation.objects.select_for_update(of=("self",))
-    if answer is None or not places.filter(pk=answer.conversation_id).exists():
+    locked = Conversation.objects.select_for_update(of=("self",))
+    if answer is None or not locked.filter(pk=answer.conversation_id).exists():
         raise Refused(_GONE)
     if answer.is_hidden and not answer.vetted_text:
         raise Refused(_("This answer has already been hidden."))
@@ -111,8 +111,8 @@ def reported_texts(reports: Iterable[Report]) -> dict[int, str | None]:
     for report in found:
         message = report.case.message
         is_hidden = message.is_hidden if message is not None else hidden.get(report.case_id, False)
-        turns = report.snapshot.content.get("turns", [])
-        text = next((str(turn["text"]) for turn in turns if turn["is_reported"]), "")
+        messages = report.snapshot.content.get("messages", [])
+        text = next((str(message["text"]) for message in messages if message["is_reported"]), "")
         texts[report.pk] = None if is_hidden else text
     return texts
 
@@ -184,7 +184,7 @@ def _file(
         text=report.comment,
         details={"category": category, "by": report.pseudonym, "snapshot": report.snapshot.digest},
     )
-    cases.bring_up_to_date(case, now=now, actor=None)
+    cases.recompute(case, now=now, actor=None)
     return report
 
 
@@ -198,18 +198,18 @@ def answer_question(*, reporter: User, report: uuid.UUID, text: str, now: dt.dat
         raise Refused(_("This report has already been decided."))
     if not text.strip():
         raise Refused(_("Enter an answer."))
-    found.answer, found.answered_at, found.updated_at = text.strip(), now, now
-    found.save(update_fields=["answer", "answered_at", "updated_at"])
+    found.clarification, found.answered_at, found.updated_at = text.strip(), now, now
+    found.save(update_fields=["clarification", "answered_at", "updated_at"])
     review_log.append(
         kind=ReviewEvent.Kind.ANSWERED,
         now=now,
         actor=None,
         case=case,
         report=found,
-        text=found.answer,
+        text=found.clarification,
         details={"by": found.pseudonym},
     )
-    cases.bring_up_to_date(case, now=now, actor=None)
+    cases.recompute(case, now=now, actor=None)
     return found
 
 
@@ -245,7 +245,7 @@ def appeal(*, reporter: User, report: uuid.UUID, text: str, now: dt.datetime) ->
         text=found.appeal,
         details={"by": found.pseudonym},
     )
-    cases.bring_up_to_date(case, now=now, actor=None)
+    cases.recompute(case, now=now, actor=None)
     return found
 
 

@@ -53,7 +53,7 @@ def expire_claims(now: dt.datetime) -> int:
         with transaction.atomic():
             case = ReviewCase.objects.select_for_update(of=("self",)).get(pk=pk)
             if case.has_lapsed_claim(now):
-                cases.bring_up_to_date(case, now=now, actor=None)
+                cases.recompute(case, now=now, actor=None)
                 count += 1
     return count
 
@@ -137,7 +137,7 @@ def working_on(
         case = lock_case(public_id, version=version)
         hold_claim(case, staff=staff, now=now)
         yield case
-        cases.bring_up_to_date(case, now=now, actor=staff)
+        cases.recompute(case, now=now, actor=staff)
 
 
 def claim(*, staff: User, case: uuid.UUID, version: int | None, now: dt.datetime) -> ReviewCase:
@@ -158,7 +158,7 @@ def claim_next(*, staff: User, now: dt.datetime) -> ReviewCase | None:
         if found is None:
             return None
         hold_claim(found, staff=staff, now=now)
-        cases.bring_up_to_date(found, now=now, actor=staff)
+        cases.recompute(found, now=now, actor=staff)
         return found
 
 
@@ -180,7 +180,7 @@ def release(*, staff: User, case: uuid.UUID, version: int | None, now: dt.dateti
             raise StaleCase(_("You haven't claimed this case."), case=found)
         found.drop_claim()
         review_log.append(kind=ReviewEvent.Kind.RELEASED, now=now, actor=staff, case=found)
-        cases.bring_up_to_date(found, now=now, actor=staff)
+        cases.recompute(found, now=now, actor=staff)
     return found
 
 
@@ -256,8 +256,8 @@ def ask_reporter(
         if asked is None:
             raise Refused(_("This report has already been decided, or belongs to another case."))
         asked.question, asked.asked_at = question.strip(), now
-        asked.answer, asked.answered_at = "", None
-        asked.save(update_fields=["question", "asked_at", "answer", "answered_at"])
+        asked.clarification, asked.answered_at = "", None
+        asked.save(update_fields=["question", "asked_at", "clarification", "answered_at"])
         review_log.append(
             kind=ReviewEvent.Kind.ASKED,
             now=now,

@@ -39,10 +39,10 @@ def of_application(*, page: str) -> dict[str, Any]:
 def of_answer(message: Message, *, includes_context: bool) -> dict[str, Any]:
     """Return the content for a report about this answer.
 
-    `turns` holds the answer and its prompt, plus the surrounding messages if the reporter includes them. `branch` holds
+    `messages` holds the answer and its prompt, plus the surrounding messages if the reporter includes them. `branch` holds
     the public IDs of all messages from the first one to the answer. Hidden texts are included in full.
     """
-    path = Message.objects.path_ids(message.pk, limit=_MAX_DEPTH)
+    path = Message.objects.branch_ids(message.pk, limit=_MAX_DEPTH)
     window = _window(message, path, includes_context=includes_context)
     uuids = dict(Message.objects.filter(pk__in=path).values_list("pk", "uuid"))
     generation = message.generations.select_related("model").order_by("-pk").first()
@@ -54,7 +54,7 @@ def of_answer(message: Message, *, includes_context: bool) -> dict[str, Any]:
         "message": str(message.uuid),
         "branch": [str(uuids[pk]) for pk in reversed(path)],
         "system_prompt": settings.CHAT_SYSTEM_PROMPT,
-        "turns": [_turn(found, reported=message) for found in window],
+        "messages": [_message(found, reported=message) for found in window],
         "generation": _generation(generation) if generation else None,
         # Reserved for moderation verdicts.
         "moderation": [],
@@ -63,7 +63,7 @@ def of_answer(message: Message, *, includes_context: bool) -> dict[str, Any]:
 
 def count_around(message: Message) -> int:
     """Return how many surrounding turns a report of this answer would include."""
-    path = Message.objects.path_ids(message.pk, limit=2 + 2 * TURNS_BEFORE)
+    path = Message.objects.branch_ids(message.pk, limit=2 + 2 * TURNS_BEFORE)
     included = len(_window(message, path, includes_context=True))
     alone = len(_window(message, path, includes_context=False))
     return (included - alone + 1) // 2
@@ -79,17 +79,17 @@ def _window(message: Message, path: list[int], *, includes_context: bool) -> lis
 
 def _below(message: Message) -> list[int]:
     """Return the IDs of the messages that follow this one on the current branch, newest first."""
-    place = Conversation.objects.filter(pk=message.conversation_id)
-    head = Message.objects.filter(pk__in=place.values("head")).first()
+    conversation = Conversation.objects.filter(pk=message.conversation_id)
+    head = Message.objects.filter(pk__in=conversation.values("head")).first()
     if head is None or head.depth <= message.depth:
         return []
-    branch = Message.objects.path_ids(head.pk, limit=head.depth - message.depth + 1)
+    branch = Message.objects.branch_ids(head.pk, limit=head.depth - message.depth + 1)
     if branch[-1] != message.pk:
         return []
     return branch[:-1][-2 * TURNS_AFTER :]
 
 
-def _turn(message: Message, *, reported: Message) -> dict[str, Any]:
+def _message(message: Message, *, reported: Message) -> dict[str, Any]:
     return {
         "uuid": str(message.uuid),
         "role": message.role,

@@ -15,8 +15,8 @@ def report_button(message: Message) -> dict[str, Any]:
     return {"message": message}
 
 
-@register.inclusion_tag("review/_place.html")
-def report_place(message: Message) -> dict[str, Any]:
+@register.inclusion_tag("review/_slot.html")
+def report_slot(message: Message) -> dict[str, Any]:
     """Show the placeholder for the form that reports an answer."""
     return {"message": message}
 

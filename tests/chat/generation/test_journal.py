@@ -2,7 +2,6 @@
 
 import datetime as dt
 import socket
-import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -15,17 +14,15 @@ from conversations.catalogue.models import ChatModel
 from conversations.chat.generation import ending, journal, reaper
 from conversations.chat.generation.heartbeats import HeartbeatWatch
 from conversations.chat.models import Generation, GenerationChunk, Message, PartKind
-from conversations.chat.services import turns
+from tests.factories import make_turn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def running(alice: User, *, owner: str, heartbeat: dt.datetime) -> Generation:
-    turn = turns.start_turn(
-        user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now()
-    )
+def running(alice: User, *, runner: str, heartbeat: dt.datetime) -> Generation:
+    turn = make_turn(alice)
     Generation.objects.filter(pk=turn.generation.pk).update(
-        status="running", owner=owner, started_at=heartbeat, heartbeat_at=heartbeat
+        status="running", runner=runner, started_at=heartbeat, heartbeat_at=heartbeat
     )
     GenerationChunk.objects.create(generation=turn.generation, offset=0, text="Partial ")
     GenerationChunk.objects.create(generation=turn.generation, offset=8, text="text")
@@ -44,7 +41,7 @@ def reap(*, until: float = 0, spared: tuple[int, ...] = ()) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("owner", "until", "is_reaped"),
+    ("runner", "until", "is_reaped"),
     [
         ("elsewhere:1:a", 30, True),
         ("elsewhere:1:a", 29, False),
@@ -57,9 +54,9 @@ def reap(*, until: float = 0, spared: tuple[int, ...] = ()) -> list[int]:
 # The clocks may differ, so the time in the heartbeat doesn't matter.
 @pytest.mark.parametrize("behind", [dt.timedelta(hours=1), dt.timedelta(0), dt.timedelta(hours=-1)])
 def test_dead_runners_are_reaped(
-    alice: User, model: ChatModel, owner: str, until: float, is_reaped: bool, behind: dt.timedelta
+    alice: User, model: ChatModel, runner: str, until: float, is_reaped: bool, behind: dt.timedelta
 ) -> None:
-    generation = running(alice, owner=owner, heartbeat=timezone.now() - behind)
+    generation = running(alice, runner=runner, heartbeat=timezone.now() - behind)
     reaped = reap(until=until)
     generation.refresh_from_db()
     generation.message.refresh_from_db()
@@ -74,16 +71,16 @@ def test_dead_runners_are_reaped(
 
 
 def test_an_observer_spares_its_own_generations(alice: User, model: ChatModel) -> None:
-    generation = running(alice, owner="elsewhere:1:a", heartbeat=timezone.now())
+    generation = running(alice, runner="elsewhere:1:a", heartbeat=timezone.now())
     assert reap(until=100, spared=(generation.pk,)) == []
     assert reap(until=30) == [generation.conversation_id]
 
 
 def test_an_earlier_process_with_the_same_id_is_reaped(alice: User, model: ChatModel) -> None:
-    mine, stale = journal.make_owner(), journal.make_owner()
-    journal._owners_here.discard(stale)
-    first = running(alice, owner=mine, heartbeat=timezone.now())
-    second = running(alice, owner=stale, heartbeat=timezone.now())
+    mine, stale = journal.make_process_id(), journal.make_process_id()
+    journal._ids_here.discard(stale)
+    first = running(alice, runner=mine, heartbeat=timezone.now())
+    second = running(alice, runner=stale, heartbeat=timezone.now())
     reap()
     first.refresh_from_db()
     second.refresh_from_db()
@@ -91,9 +88,9 @@ def test_an_earlier_process_with_the_same_id_is_reaped(alice: User, model: ChatM
 
 
 def test_only_one_caller_can_end_a_generation(alice: User, model: ChatModel) -> None:
-    turns.start_turn(user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now())
-    [job] = journal.claim(owner="a", limit=5, now=timezone.now())
-    assert journal.claim(owner="b", limit=5, now=timezone.now()) == []
+    make_turn(alice)
+    [job] = journal.claim(runner="a", limit=5, now=timezone.now())
+    assert journal.claim(runner="b", limit=5, now=timezone.now()) == []
     outcome = ending.Outcome(status=Generation.Status.COMPLETE, text="Mine")
     other = ending.Outcome(status=Generation.Status.STOPPED, text="Other")
     assert not ending.finish(job=job, runner="b", outcome=other, request=None, now=timezone.now())
@@ -103,8 +100,8 @@ def test_only_one_caller_can_end_a_generation(alice: User, model: ChatModel) -> 
 
 
 def test_a_commit_with_an_unknown_result_can_be_repeated(alice: User, model: ChatModel) -> None:
-    turns.start_turn(user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now())
-    [job] = journal.claim(owner="a", limit=5, now=timezone.now())
+    make_turn(alice)
+    [job] = journal.claim(runner="a", limit=5, now=timezone.now())
     for _ in range(2):
         journal.commit(chunks=[journal.Chunk(job.generation_id, 0, PartKind.TEXT, 0, "Once")])
     assert [chunk.text for chunk in GenerationChunk.objects.all()] == ["Once"]
@@ -112,9 +109,7 @@ def test_a_commit_with_an_unknown_result_can_be_repeated(alice: User, model: Cha
 
 def test_a_failed_claim_leaves_the_queue_unchanged(alice: User, model: ChatModel) -> None:
     for _ in range(2):
-        turns.start_turn(
-            user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now()
-        )
+        make_turn(alice)
     claims = 0
 
     def cut_off(execute: Any, statement: str, *rest: Any) -> Any:
@@ -125,14 +120,14 @@ def test_a_failed_claim_leaves_the_queue_unchanged(alice: User, model: ChatModel
         return execute(statement, *rest)
 
     with connection.execute_wrapper(cut_off), pytest.raises(OperationalError):
-        journal.claim(owner="a", limit=5, now=timezone.now())
+        journal.claim(runner="a", limit=5, now=timezone.now())
     assert [found.status for found in Generation.objects.all()] == ["queued", "queued"]
-    assert len(journal.claim(owner="b", limit=5, now=timezone.now())) == 2
+    assert len(journal.claim(runner="b", limit=5, now=timezone.now())) == 2
 
 
 def test_text_of_ended_generations_is_skipped(alice: User, model: ChatModel) -> None:
-    turns.start_turn(user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now())
-    [job] = journal.claim(owner="a", limit=5, now=timezone.now())
+    make_turn(alice)
+    [job] = journal.claim(runner="a", limit=5, now=timezone.now())
     outcome = ending.Outcome(status=Generation.Status.COMPLETE, text="Done")
     ending.finish(job=job, runner="a", outcome=outcome, request=None, now=timezone.now())
     late = journal.Chunk(job.generation_id, 0, PartKind.TEXT, 4, " late")

@@ -13,10 +13,11 @@ from django.utils import timezone
 
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
-from conversations.chat.generation import broadcast, doorbell, feed, journal
+from conversations.chat.generation import broadcast, changes, feed, journal
 from conversations.chat.generation.live import Hub, LiveText, current_hub
 from conversations.chat.models import PartKind
 from conversations.chat.services import turns
+from tests.factories import make_turn
 
 
 def test_text_beyond_a_gap_is_kept_until_the_gap_is_filled() -> None:
@@ -83,20 +84,20 @@ async def test_text_that_no_one_follows_is_forgotten(alice: User, queued: Any) -
 def test_only_new_chunks_of_the_journal_are_read(
     alice: User, model: ChatModel, django_assert_num_queries: Any
 ) -> None:
-    turns.start_turn(user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now())
-    [job] = journal.claim(owner="a", limit=5, now=timezone.now())
+    make_turn(alice)
+    [job] = journal.claim(runner="a", limit=5, now=timezone.now())
     pk = job.generation_id
     journal.commit(chunks=[journal.Chunk(pk, 0, PartKind.REASONING, 0, "Hm. ", 700)])
     journal.commit(chunks=[journal.Chunk(pk, 1, PartKind.TEXT, 0, "One ", 700)])
     journal.commit(chunks=[journal.Chunk(pk, 1, PartKind.TEXT, 4, "two ", 700)])
-    everything = journal.News("One two ", "Hm. ", 700, has_ended=False)
+    everything = journal.Progress("One two ", "Hm. ", 700, has_ended=False)
     assert journal.read_copies({pk: journal.Known()}) == {pk: everything}
     known = {pk: journal.Known(text=8, reasoning=4)}
     with django_assert_num_queries(2) as captured:
-        assert journal.read_copies(known) == {pk: journal.News(has_ended=False)}
+        assert journal.read_copies(known) == {pk: journal.Progress(has_ended=False)}
     assert '"offset" >= 8' in captured[1]["sql"]
     journal.commit(chunks=[journal.Chunk(pk, 1, PartKind.TEXT, 8, "three", 700)])
-    assert journal.read_copies(known) == {pk: journal.News("three", "", 700, has_ended=False)}
+    assert journal.read_copies(known) == {pk: journal.Progress("three", "", 700, has_ended=False)}
 
 
 # --- Broadcasting ---
@@ -138,9 +139,9 @@ async def test_updates_that_could_not_be_sent_are_sent_later(
             news.clear()
             layer.is_away = True
             written.append("two ")
-            doorbell.ring(3)
+            changes.announce(3)
             await asyncio.sleep(0.35)
-            news.clear()  # Every hub of this process hears the doorbell directly, so ignore that.
+            news.clear()  # Every hub of this process hears of changes directly, so ignore that.
             layer.is_away = False
             await asyncio.wait_for(news.wait(), 5)
         assert copy.since(0) == "One two "

@@ -1,7 +1,5 @@
 """Tests for choosing the messages to send: whole turns, newest first, as many as fit."""
 
-import uuid
-
 import pytest
 from django.conf import LazySettings
 from django.utils import timezone
@@ -10,19 +8,17 @@ from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.generation import prompt
 from conversations.chat.models import Generation, Message
-from conversations.chat.services import turns
 from conversations.limits import rules as limits
 from conversations.llm import tokens
 from conversations.llm.chat import ChatMessage
+from tests.factories import make_turn
 
 pytestmark = pytest.mark.django_db
 
 
 def send(user: User, text: str, *, after: Generation | None = None) -> Generation:
     conversation = after.conversation.uuid if after else None
-    turn = turns.start_turn(
-        user=user, conversation=conversation, text=text, client_id=uuid.uuid4(), now=timezone.now()
-    )
+    turn = make_turn(user, text, conversation=conversation)
     return turn.generation
 
 

@@ -18,7 +18,8 @@ from conversations.chat.generation.service import Service
 from conversations.chat.models import Generation, GenerationChunk, Message, MessagePart, PartKind
 from conversations.chat.services import turns
 from conversations.review.services import snapshots
-from tests.chat.generation.test_runner import has_ended, start, until
+from tests.chat.generation.helpers import has_ended, start, until
+from tests.factories import make_turn
 from tests.fakes import RunningUpstream, Thought
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,8 +100,8 @@ async def test_each_part_has_a_position(
 
 
 def test_reasoning_survives_a_dead_runner(alice: User, model: ChatModel) -> None:
-    turns.start_turn(user=alice, conversation=None, text="Hello", client_id=uuid.uuid4(), now=timezone.now())
-    [job] = journal.claim(owner=f"{journal._HOST}:4194999:a", limit=1, now=timezone.now())
+    make_turn(alice)
+    [job] = journal.claim(runner=f"{journal._HOST}:4194999:a", limit=1, now=timezone.now())
     pk = job.generation_id
     journal.commit(
         chunks=[
@@ -118,7 +119,7 @@ def test_reasoning_survives_a_dead_runner(alice: User, model: ChatModel) -> None
     assert generation.reasoning_tokens == 4
     assert generation.completion_tokens == 5
     content = snapshots.of_answer(generation.message, includes_context=False)
-    assert [turn["reasoning"] for turn in content["turns"]] == ["", "Let me think."]
+    assert [message["reasoning"] for message in content["messages"]] == ["", "Let me think."]
 
 
 # --- Following ---
@@ -128,7 +129,7 @@ def test_reasoning_survives_a_dead_runner(alice: User, model: ChatModel) -> None
 async def claimed(transactional_db: None, alice: User, model: ChatModel) -> journal.Job:
     """A generation that another process writes."""
     await start(alice)
-    [job] = await database_sync_to_async(journal.claim)(owner="elsewhere:1:a", limit=1, now=timezone.now())
+    [job] = await database_sync_to_async(journal.claim)(runner="elsewhere:1:a", limit=1, now=timezone.now())
     assert isinstance(job, journal.Job)
     return job
 
@@ -168,7 +169,7 @@ async def test_other_processes_read_reasoning_from_the_journal_and_reconnecting_
         assert not await database_sync_to_async(ending.finish)(
             job=claimed, runner="elsewhere:1:a", outcome=outcome, request=None, now=timezone.now()
         )
-        current_hub().ring(claimed.conversation_id)
+        current_hub().announce(claimed.conversation_id)
         ended = await anext(events)
         assert isinstance(ended, feed.Ended)
         assert ended.entry.reasoning == "So I think."

@@ -2,8 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
@@ -20,37 +18,10 @@ from conversations.chat.models import ErrorCode, Generation, GenerationChunk, Me
 from conversations.chat.rules import can_continue
 from conversations.chat.services import turns
 from conversations.llm.errors import UpstreamErrorCode
+from tests.chat.generation.helpers import has_ended, start, until
 from tests.fakes import RunningUpstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def start(user: User, text: str = "Hello", **values: Any) -> Generation:
-    turn = await database_sync_to_async(turns.start_turn)(
-        user=user,
-        text=text,
-        **{"conversation": None, "client_id": uuid.uuid4(), "now": timezone.now(), **values},
-    )
-    return turn.generation
-
-
-async def until(
-    is_so: Callable[[Generation], Any], generation: Generation, *, seconds: float = 10
-) -> Generation:
-    """Poll the database row until a condition is true."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = await Generation.objects.select_related("message", "conversation").aget(pk=generation.pk)
-            result = is_so(found)
-            if isinstance(result, Awaitable):
-                result = await result
-            if result:
-                return found
-            await asyncio.sleep(0.01)
-
-
-def has_ended(generation: Generation) -> bool:
-    return not generation.is_active
 
 
 async def written(generation: Generation) -> str:

@@ -5,7 +5,7 @@ from django.test import Client
 
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
-from tests.staff import LEAD, REVIEWER, make_staff
+from tests.factories import LEAD, REVIEWER, make_staff
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,18 @@ from django.utils import timezone
 from conversations.accounts.models import User
 from conversations.review.models import Report, ReviewCase, ReviewEvent
 from conversations.review.services import reviewing
-from tests.review.helpers import QUEUE, file_cases
-from tests.staff import REVIEWER, make_staff
+from tests.factories import REVIEWER, make_reports, make_staff
+from tests.review.helpers import QUEUE
 
 pytestmark = pytest.mark.django_db
 
-ALIKE = f"{QUEUE}alike/"
+BULK = f"{QUEUE}bulk/"
 DECISION = {"outcome": "dismissed", "reason": "A wave of spam.", "reply": "Thank you."}
 
 
 def begin(client: Client, reports: list[Report]) -> dict[str, Any]:
     selected = [filed.case_id for filed in reports]
-    response = client.post(QUEUE, {"action": "decide_alike", "_selected_action": selected})
+    response = client.post(QUEUE, {"action": "bulk_decide", "_selected_action": selected})
     assert response.status_code == 200
     return {**DECISION, "cases": response.context["form"]["cases"].value()}
 
@@ -30,7 +30,7 @@ def decided() -> int:
 
 
 def test_the_preview_shows_which_cases_will_be_decided(client: Client, reviewer: User) -> None:
-    reports = file_cases(4)
+    reports = make_reports(4)
     given = begin(client, reports)
     assert decided() == 0
     other = make_staff("other", *REVIEWER)
@@ -38,12 +38,12 @@ def test_the_preview_shows_which_cases_will_be_decided(client: Client, reviewer:
     reviewing.claim(staff=other, case=reports[0].case.uuid, version=None, now=now)
     held = begin(client, reports)
     reviewing.claim(staff=reviewer, case=reports[1].case.uuid, version=None, now=now)
-    page = client.post(ALIKE, held).content.decode()
+    page = client.post(BULK, held).content.decode()
     assert "2 cases will be decided." in page
     assert "Someone else is working on this case." in page
     assert "It has changed since you selected it." in page
     assert decided() == 0
-    page = client.post(ALIKE, {**given, "decide": "yes"}).content.decode()
+    page = client.post(BULK, {**given, "decide": "yes"}).content.decode()
     assert "2 cases were decided." in page
     assert "Not decided:" in page
     assert decided() == 2
@@ -54,13 +54,13 @@ def test_the_preview_shows_which_cases_will_be_decided(client: Client, reviewer:
 
 
 def test_all_selected_cases_are_decided(client: Client, reviewer: User) -> None:
-    given = begin(client, file_cases(3))
-    assert "3 cases will be decided." in client.post(ALIKE, given).content.decode()
-    response = client.post(ALIKE, {**given, "decide": "yes"}, follow=True)
+    given = begin(client, make_reports(3))
+    assert "3 cases will be decided." in client.post(BULK, given).content.decode()
+    response = client.post(BULK, {**given, "decide": "yes"}, follow=True)
     assert response.redirect_chain == [(QUEUE, 302)]
     assert "3 cases were decided." in response.content.decode()
     # Repeating the request changes nothing.
-    client.post(ALIKE, {**given, "decide": "yes"})
+    client.post(BULK, {**given, "decide": "yes"})
     assert decided() == 3
 
 
@@ -78,30 +78,30 @@ def test_all_selected_cases_are_decided(client: Client, reviewer: User) -> None:
 def test_invalid_bulk_decisions_change_nothing(
     client: Client, reviewer: User, forged: dict[str, str]
 ) -> None:
-    given = begin(client, file_cases(2)) | {"decide": "yes"} | forged
-    assert client.post(ALIKE, given).status_code == 422
+    given = begin(client, make_reports(2)) | {"decide": "yes"} | forged
+    assert client.post(BULK, given).status_code == 422
     assert decided() == 0
 
 
 def test_bulk_decisions_ignore_effects(client: Client, reviewer: User) -> None:
-    given = begin(client, file_cases(1)) | {"outcome": "upheld", "suspends": "on", "hides_answer": "on"}
-    client.post(ALIKE, {**given, "decide": "yes"})
+    given = begin(client, make_reports(1)) | {"outcome": "upheld", "suspends": "on", "hides_answer": "on"}
+    client.post(BULK, {**given, "decide": "yes"})
     event = ReviewEvent.objects.get(kind="decided")
     assert set(event.details) == {"reports", "reply"}
 
 
 def test_cases_at_another_version_are_skipped(client: Client, reviewer: User) -> None:
-    [filed] = file_cases(1)
-    client.post(ALIKE, {**DECISION, "cases": f"{filed.case.uuid}:99", "decide": "yes"})
+    [filed] = make_reports(1)
+    client.post(BULK, {**DECISION, "cases": f"{filed.case.uuid}:99", "decide": "yes"})
     assert decided() == 0
     assert ReviewCase.objects.get().status == "open"
 
 
 def test_bulk_decisions_require_the_permission_to_decide(client: Client) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     client.force_login(make_staff("onlooker", "view_reviewcase", "claim_reviewcase"))
-    assert "decide_alike" not in client.get(QUEUE).content.decode()
+    assert "bulk_decide" not in client.get(QUEUE).content.decode()
     given = {**DECISION, "cases": f"{filed.case.uuid}:2", "decide": "yes"}
-    assert client.post(ALIKE, given).status_code == 403
-    assert client.get(ALIKE).status_code == 405
+    assert client.post(BULK, given).status_code == 403
+    assert client.get(BULK).status_code == 405
     assert decided() == 0

@@ -16,10 +16,9 @@ from conversations.common.rendering import highlighting
 from conversations.evaluation.models import EvaluationItem
 from conversations.review.models import BlocklistEntry, ReplyPreset, Report, ReviewCase, ReviewEvent
 from conversations.review.services import reports, reviewing
-from tests.answers import answer, report
-from tests.review.helpers import QUEUE, act, address, file_cases
+from tests.factories import LEAD, REVIEWER, make_answer, make_report, make_reports, make_staff, make_user
+from tests.review.helpers import QUEUE, act, address
 from tests.site import wait_until
-from tests.staff import LEAD, REVIEWER, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -40,9 +39,9 @@ def kinds() -> list[str]:
 
 
 def test_user_text_is_escaped(client: Client, lead: User, alice: User) -> None:
-    first = answer(alice, EVIL, prompt=EVIL)
-    told = answer(alice, EVIL, prompt=EVIL, place=first.conversation.uuid)
-    filed = report(alice, told, "other", EVIL, includes_context=True)
+    first = make_answer(alice, EVIL, prompt=EVIL)
+    told = make_answer(alice, EVIL, prompt=EVIL, conversation=first.conversation.uuid)
+    filed = make_report(alice, told, "other", EVIL, includes_context=True)
     case = filed.case
     reviewing.ask_reporter(
         staff=lead, case=case.uuid, version=None, report=filed.uuid, question=EVIL, now=timezone.now()
@@ -63,30 +62,30 @@ def test_user_text_is_escaped(client: Client, lead: User, alice: User) -> None:
 
 
 def test_answers_are_rendered_as_in_the_chat(client: Client, reviewer: User, alice: User) -> None:
-    told = answer(alice, "**Bold**\n\n```python\nx = 1\n```", prompt="A *star*")
+    told = make_answer(alice, "**Bold**\n\n```python\nx = 1\n```", prompt="A *star*")
     # A page does not wait until the process that highlights code has started.
     wait_until(lambda: highlighting.highlight("x = 1\n", language="python"))
-    page = text_of(client, report(alice, told).case)
+    page = text_of(client, make_report(alice, told).case)
     assert "<strong>Bold</strong>" in page
     assert 'class="hl-n">x</span>' in page
     assert "A *star*" in page
     assert "prose.css" in page
-    assert page.count("turn--reported") == 1
+    assert page.count("message--reported") == 1
     for fact in ("Fake", "5 + 7", "complete · stop", "You are a helpful assistant."):
         assert fact in page
 
 
 def test_earlier_snapshots_can_be_viewed(client: Client, reviewer: User, alice: User) -> None:
-    told = answer(alice, "Old words.")
-    filed = report(alice, told)
+    told = make_answer(alice, "Old words.")
+    filed = make_report(alice, told)
     Message.objects.filter(pk=told.pk).update(text="New words.")
-    report(alice, Message.objects.select_related("conversation").get(pk=told.pk))
+    make_report(alice, Message.objects.select_related("conversation").get(pk=told.pk))
     older, newer = filed.case.snapshots.order_by("pk")
     page = text_of(client, filed.case)
     assert "New words." in page
     assert "Old words." not in page
     assert "Old words." in text_of(client, filed.case, f"?snapshot={older.pk}")
-    [foreign] = file_cases(1)
+    [foreign] = make_reports(1)
     # A snapshot of another case or an invalid ID shows the newest snapshot of this case.
     for given in (foreign.snapshot_id, newer.pk, "x"):
         assert "New words." in text_of(client, filed.case, f"?snapshot={given}")
@@ -105,14 +104,14 @@ def test_a_case_about_the_application(client: Client, lead: User, alice: User) -
 
 
 def test_queries_do_not_grow_with_the_case(client: Client, reviewer: User, alice: User) -> None:
-    told = answer(alice)
-    case = report(alice, told).case
+    told = make_answer(alice)
+    case = make_report(alice, told).case
     text_of(client, case)
     with CaptureQueriesContext(connection) as few:
         text_of(client, case)
     for number in range(10):
         reviewing.note(staff=reviewer, case=case.uuid, text=f"{number}", now=timezone.now())
-        other = User.objects.create_user(f"other-{number}")
+        other = make_user(f"other-{number}")
         # Another person's report of the same answer.
         Report.objects.create(
             reference=f"P-{number}",
@@ -137,7 +136,7 @@ def test_the_reporter_is_shown_by_pseudonym_until_revealed(client: Client, alice
     client.force_login(lead)
     alice.email = "secret@example.org"
     alice.save()
-    filed = report(alice, answer(alice), comment="Hm.")
+    filed = make_report(alice, make_answer(alice), comment="Hm.")
     case = filed.case
     page = text_of(client, case)
     assert filed.pseudonym in page
@@ -161,8 +160,8 @@ def test_the_reporter_is_shown_by_pseudonym_until_revealed(client: Client, alice
 def test_the_reported_user_is_named_only_to_staff_who_may_view_users(
     client: Client, reviewer: User, alice: User
 ) -> None:
-    filed = report(alice, answer(alice))
-    other = User.objects.create_user("other")
+    filed = make_report(alice, make_answer(alice))
+    other = make_user("other")
     Report.objects.filter(pk=filed.pk).update(reporter=other, pseudonym="OTHER2")
     assert "alice" not in text_of(client, filed.case)
     client.force_login(make_staff("seer", *REVIEWER, "view_user"))
@@ -173,10 +172,10 @@ def test_the_reported_user_is_named_only_to_staff_who_may_view_users(
 
 def test_the_track_records_of_reporters_and_users_are_shown(client: Client, lead: User, alice: User) -> None:
     for outcome in ("upheld", "dismissed"):
-        earlier = report(alice, answer(alice))
+        earlier = make_report(alice, make_answer(alice))
         given = {"warning": "Do not."} if outcome == "upheld" else {}
         act(client, earlier.case, "decide", outcome=outcome, reason="So.", **given)
-    page = " ".join(text_of(client, report(alice, answer(alice)).case).split())
+    page = " ".join(text_of(client, make_report(alice, make_answer(alice)).case).split())
     assert "2 other reports, 1 of 2 decided reports upheld" in page
     facts = dict(re.findall(r"<dt>([^<]+)</dt> <dd> (\d+) </dd>", page))
     assert {name: facts[name] for name in ("Other cases", "of which upheld", "Warnings")} == {
@@ -190,7 +189,7 @@ def test_the_track_records_of_reporters_and_users_are_shown(client: Client, lead
 
 
 def test_claim_and_release(client: Client, reviewer: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     assert act(client, filed.case, "claim").status_code == 302
     page = text_of(client, filed.case)
     assert "You're working on this case." in page
@@ -212,7 +211,7 @@ def test_claim_and_release(client: Client, reviewer: User) -> None:
 
 def test_note_escalate_assign_and_ask(client: Client, lead: User) -> None:
     reviewer = make_staff("reviewer", *REVIEWER)
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     case = filed.case
     assert act(client, case, "note", text="Looked at it.").status_code == 302
     asked = act(client, case, "ask", report=str(filed.uuid), question="Which one?")
@@ -233,7 +232,7 @@ def test_note_escalate_assign_and_ask(client: Client, lead: User) -> None:
 
 
 def test_invalid_forms_keep_what_was_typed(client: Client, lead: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     response = act(client, filed.case, "escalate", reason="A good reason.", version="0")
     assert response.status_code == 409
     assert "A good reason." in response.content.decode()
@@ -244,7 +243,7 @@ def test_invalid_forms_keep_what_was_typed(client: Client, lead: User) -> None:
 
 
 def test_a_decision_with_all_effects(client: Client, lead: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     preset = ReplyPreset.objects.create(title="Thanks", outcome="upheld", text="Many thanks.")
     given = {
         "outcome": "upheld",
@@ -290,7 +289,7 @@ def test_a_decision_with_all_effects(client: Client, lead: User) -> None:
 
 @pytest.mark.parametrize(("days", "expected"), [("0", None), ("1", 1)])
 def test_suspension_duration(client: Client, lead: User, days: str, expected: int | None) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     given = {"suspends": "on", "suspension_days": days, "suspension_text": "For that."}
     act(client, filed.case, "decide", outcome="upheld", reason="So.", **given)
     notice = AccountNotice.objects.get()
@@ -298,7 +297,7 @@ def test_suspension_duration(client: Client, lead: User, days: str, expected: in
 
 
 def test_the_preview_shows_what_is_missing(client: Client, reviewer: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     where = f"{QUEUE}{filed.case.uuid}/preview/"
     assert "Choose an outcome" in client.post(where, {}).content.decode()
     said = client.post(where, {"outcome": "upheld"}).content.decode()
@@ -310,7 +309,7 @@ def test_the_preview_shows_what_is_missing(client: Client, reviewer: User) -> No
 
 
 def test_decide_and_next(client: Client, reviewer: User) -> None:
-    first, second = file_cases(2)
+    first, second = make_reports(2)
     given = {"outcome": "dismissed", "reason": "Fine."}
     response = act(client, first.case, "decide-next", **given)
     assert response.headers["Location"] == address(second.case)
@@ -321,7 +320,7 @@ def test_decide_and_next(client: Client, reviewer: User) -> None:
 
 
 def test_a_decision_on_a_changed_case_is_refused(client: Client, reviewer: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     seen = ReviewCase.objects.get().version
     other = Client()
     other.force_login(make_staff("other", *REVIEWER))
@@ -371,7 +370,7 @@ def test_a_decision_on_a_changed_case_is_refused(client: Client, reviewer: User)
     ],
 )
 def test_invalid_decisions_change_nothing(client: Client, lead: User, given: dict[str, Any]) -> None:
-    filed, foreign = file_cases(2)
+    filed, foreign = make_reports(2)
     names = {"{verdict}": f"verdict-{filed.uuid}", "{foreign}": f"verdict-{foreign.uuid}"}
     sent = {"verb": "decide", "version": "2", "outcome": "upheld", "reason": "So."}
     sent |= {names.get(name, name): value for name, value in given.items()}
@@ -395,7 +394,7 @@ def test_invalid_decisions_change_nothing(client: Client, lead: User, given: dic
 def test_reviewers_cannot_take_actions_of_leads(
     client: Client, reviewer: User, verb: str, given: dict[str, str]
 ) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     sent = {name: value.format(report=filed.uuid) for name, value in given.items()}
     assert act(client, filed.case, verb, **sent).status_code == 403
     if verb == "preview":
@@ -408,7 +407,7 @@ def test_reviewers_cannot_take_actions_of_leads(
 
 
 def test_reports_of_other_cases_are_inaccessible(client: Client, lead: User) -> None:
-    filed, foreign = file_cases(2)
+    filed, foreign = make_reports(2)
     for verb, given in (("ask", {"question": "Who?"}), ("reveal", {"reason": "Why not."})):
         for report_id in (str(foreign.uuid), str(uuid.uuid4()), "nonsense"):
             response = act(client, filed.case, verb, report=report_id, **given)
@@ -419,7 +418,7 @@ def test_reports_of_other_cases_are_inaccessible(client: Client, lead: User) -> 
 
 
 def test_unknown_cases(client: Client, lead: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     nowhere = ReviewCase(pk=filed.case_id + 99)
     assert client.get(address(nowhere)).status_code == 302
     assert client.post(address(nowhere), {"verb": "claim", "version": 1}).status_code == 302
@@ -429,7 +428,7 @@ def test_unknown_cases(client: Client, lead: User) -> None:
 
 
 def test_posts_require_the_csrf_token(lead: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(lead)
     assert act(strict, filed.case, "claim").status_code == 403

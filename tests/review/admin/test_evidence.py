@@ -9,8 +9,8 @@ from django.utils import timezone
 from conversations.accounts.models import User
 from conversations.chat.models import Conversation, Generation, GenerationChunk, Message
 from conversations.review.models import ReviewEvent
-from tests.answers import answer, report
-from tests.staff import REVIEWER, admin_of, make_staff
+from tests.admin_urls import admin_of
+from tests.factories import REVIEWER, make_answer, make_report, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +23,7 @@ def read_address(conversation: Conversation) -> str:
 
 @pytest.fixture
 def told(alice: User) -> Message:
-    return answer(alice, "Secret answer", prompt="Secret prompt")
+    return make_answer(alice, "Secret answer", prompt="Secret prompt")
 
 
 @pytest.mark.parametrize("codenames", [SEES_ROWS, (*SEES_ROWS, "read_conversation")])
@@ -74,10 +74,10 @@ def test_reading_a_conversation_requires_a_reason(client: Client, lead: User, to
 
 
 def test_unfinished_answers_and_other_branches_are_shown(client: Client, lead: User, told: Message) -> None:
-    other = answer(told.conversation.owner, "", prompt="More", place=told.conversation.uuid)
+    other = make_answer(told.conversation.owner, "", prompt="More", conversation=told.conversation.uuid)
     generation = Generation.objects.get(message=other)
     now = timezone.now()
-    running = {"status": "running", "owner": "runner", "started_at": now, "heartbeat_at": now}
+    running = {"status": "running", "runner": "runner", "started_at": now, "heartbeat_at": now}
     Generation.objects.filter(pk=generation.pk).update(ended_at=None, finish_reason="", **running)
     GenerationChunk.objects.create(generation=generation, offset=0, text="So far")
     Conversation.objects.update(head=told)
@@ -89,14 +89,14 @@ def test_unfinished_answers_and_other_branches_are_shown(client: Client, lead: U
 def test_a_conversation_can_be_read_only_for_its_own_case(
     client: Client, lead: User, told: Message, charlie: User
 ) -> None:
-    case = report(told.conversation.owner, told).case
-    foreign = report(charlie, answer(charlie)).case
+    case = make_report(told.conversation.owner, told).case
+    foreign = make_report(charlie, make_answer(charlie)).case
     where = read_address(told.conversation)
     for given in (str(foreign.uuid), str(uuid.uuid4()), "nonsense"):
         assert client.post(where, {"reason": "Why.", "case": given}).status_code == 403
     assert not ReviewEvent.objects.filter(kind="opened").exists()
     page = client.post(where, {"reason": "Why.", "case": str(case.uuid)}).content.decode()
-    assert "turn--reported" in page
+    assert "message--reported" in page
     assert ReviewEvent.objects.get(kind="opened").case == case
 
 
@@ -133,7 +133,7 @@ def test_suspensions_cannot_be_edited_on_the_user_page(client: Client, alice: Us
 
 
 def test_a_user_with_an_open_case_cannot_be_deleted(client: Client, alice: User, told: Message) -> None:
-    case = report(alice, told).case
+    case = make_report(alice, told).case
     client.force_login(User.objects.create_superuser("root"))
     where = f"/admin/accounts/user/{alice.pk}/delete/"
     page = client.get(where).content.decode()

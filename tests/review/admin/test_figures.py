@@ -16,8 +16,8 @@ from conversations.accounts.models import User
 from conversations.review.admin import plots
 from conversations.review.models import ReviewCase, ReviewEvent
 from conversations.review.services import decisions
-from tests.review.helpers import QUEUE, file_cases
-from tests.staff import LEAD, REVIEWER, make_staff
+from tests.factories import LEAD, REVIEWER, make_reports, make_staff
+from tests.review.helpers import QUEUE
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def rows(response: Any) -> list[list[str]]:
 
 
 def test_the_page_shows_the_statistics(client: Client, lead: User) -> None:
-    upheld, dismissed, _waiting = file_cases(3)
+    upheld, dismissed, _waiting = make_reports(3)
     decide(upheld.case, lead)
     decide(dismissed.case, lead, "dismissed")
     assert reverse("admin:review_figures") == FIGURES
@@ -101,7 +101,7 @@ def test_an_invalid_period_shows_an_error(client: Client, lead: User, given: dic
 
 
 def test_plot_coordinates_do_not_depend_on_the_language(client: Client, lead: User) -> None:
-    file_cases(3)
+    make_reports(3)
     page = client.get(FIGURES, headers={"accept-language": "de"}).content.decode()
     rectangles = " ".join(re.findall(r"<rect[^>]*>", page))
     values = re.findall(r'\s(?:x|y|width|height)="([^"]*)"', rectangles)
@@ -137,9 +137,9 @@ def test_queries_do_not_grow_with_the_data(client: Client, lead: User) -> None:
             assert client.get(FIGURES).status_code == 200
         return len(captured)
 
-    file_cases(1)
+    make_reports(1)
     one = queries()
-    for filed in file_cases(5):
+    for filed in make_reports(5):
         decide(filed.case, lead)
     assert queries() == one
 
@@ -148,7 +148,7 @@ def test_queries_do_not_grow_with_the_data(client: Client, lead: User) -> None:
 
 
 def test_cases_as_csv(client: Client, lead: User) -> None:
-    waiting, upheld = file_cases(2)
+    waiting, upheld = make_reports(2)
     decide(upheld.case, lead)
     response = client.post(EXPORT, dates(what="cases"))
     assert response["Content-Type"] == "text/csv; charset=utf-8"
@@ -163,7 +163,7 @@ def test_cases_as_csv(client: Client, lead: User) -> None:
 def test_names_in_csv_files_are_not_read_as_formulas(client: Client) -> None:
     staff = make_staff("-2+3@evil", *LEAD)
     client.force_login(staff)
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     decide(filed.case, staff)
     for what in ("cases", "figures"):
         cells = [cell for row in rows(client.post(EXPORT, dates(what=what))) for cell in row]
@@ -172,7 +172,7 @@ def test_names_in_csv_files_are_not_read_as_formulas(client: Client) -> None:
 
 
 def test_statistics_as_csv(client: Client, lead: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     decide(filed.case, lead)
     found = {tuple(row[:3]): row[3] for row in rows(client.post(EXPORT, dates(what="figures")))}
     today = timezone.localdate().isoformat()
@@ -210,7 +210,7 @@ def test_files_are_streamed_by_an_asynchronous_server() -> None:
         return [piece async for piece in response.streaming_content]
 
     staff = make_staff("lead", *LEAD)
-    file_cases(2)
+    make_reports(2)
     written = b"".join(_run(fetch))
     assert written.count(b"\r\n") == 3
 

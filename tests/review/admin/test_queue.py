@@ -12,9 +12,8 @@ from django.utils import timezone
 from conversations.accounts.models import User
 from conversations.review.models import ReviewCase, ReviewEvent
 from conversations.review.services import decisions, reviewing
-from tests.answers import answer, report
-from tests.review.helpers import QUEUE, act, address, file_cases
-from tests.staff import LEAD, REVIEWER, make_staff
+from tests.factories import LEAD, REVIEWER, make_answer, make_report, make_reports, make_staff
+from tests.review.helpers import QUEUE, act, address
 
 pytestmark = pytest.mark.django_db
 
@@ -26,8 +25,8 @@ def listed(client: Client, query: str = "") -> list[int]:
 
 
 def test_the_highest_priority_comes_first(client: Client, reviewer: User) -> None:
-    [light] = file_cases(1, category="technical")
-    [grave] = file_cases(1, category="harmful")
+    [light] = make_reports(1, category="technical")
+    [grave] = make_reports(1, category="harmful")
     assert listed(client) == [grave.case_id, light.case_id]
     page = client.get(QUEUE).content.decode()
     assert "Answer" in page
@@ -37,7 +36,7 @@ def test_the_highest_priority_comes_first(client: Client, reviewer: User) -> Non
 
 def test_queue_filters_and_their_counts(client: Client, reviewer: User) -> None:
     lead = make_staff("lead", *LEAD)
-    free, mine, given, escalated, closed = (filed.case for filed in file_cases(5))
+    free, mine, given, escalated, closed = (filed.case for filed in make_reports(5))
     now = timezone.now()
     reviewing.claim(staff=reviewer, case=mine.uuid, version=None, now=now)
     reviewing.assign(staff=lead, case=given.uuid, version=None, to=reviewer, reason="Knows it.", now=now)
@@ -67,7 +66,7 @@ def test_queue_filters_and_their_counts(client: Client, reviewer: User) -> None:
 
 
 def test_cases_can_be_found_by_their_identifiers(client: Client, reviewer: User) -> None:
-    first, second = file_cases(2)
+    first, second = make_reports(2)
     decision = decisions.Decision("dismissed", "Fine.")
     decisions.decide(
         staff=reviewer, case=second.case.uuid, version=None, decision=decision, now=timezone.now()
@@ -88,13 +87,13 @@ def test_cases_can_be_found_by_their_identifiers(client: Client, reviewer: User)
 
 
 def test_queries_do_not_grow_with_the_queue(client: Client, reviewer: User) -> None:
-    file_cases(2)
+    make_reports(2)
     client.get(QUEUE)
     with CaptureQueriesContext(
         connection,
     ) as few:
         client.get(QUEUE)
-    for filed in file_cases(8):
+    for filed in make_reports(8):
         reviewing.note(staff=reviewer, case=filed.case.uuid, text="Hm.", now=timezone.now())
     with CaptureQueriesContext(connection) as many:
         assert len(listed(client)) == 10
@@ -104,7 +103,7 @@ def test_queries_do_not_grow_with_the_queue(client: Client, reviewer: User) -> N
 
 def test_lapsed_claims_are_released(client: Client, reviewer: User) -> None:
     other = make_staff("other", *REVIEWER)
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     reviewing.claim(staff=other, case=filed.case.uuid, version=None, now=timezone.now())
     assert 'class="field-held_by">other<' in client.get(QUEUE).content.decode()
     ReviewCase.objects.update(claim_expires_at=timezone.now() - dt.timedelta(seconds=1))
@@ -113,8 +112,8 @@ def test_lapsed_claims_are_released(client: Client, reviewer: User) -> None:
 
 
 def test_claiming_the_next_case(client: Client, reviewer: User) -> None:
-    [light] = file_cases(1, category="technical")
-    [grave] = file_cases(1, category="harmful")
+    [light] = make_reports(1, category="technical")
+    [grave] = make_reports(1, category="harmful")
     for filed in (grave, light):
         response = client.post(f"{QUEUE}next/")
         assert response.headers["Location"] == address(filed.case)
@@ -125,10 +124,10 @@ def test_claiming_the_next_case(client: Client, reviewer: User) -> None:
 
 
 def test_new_cases_are_announced_once(client: Client, reviewer: User) -> None:
-    file_cases(1)
+    make_reports(1)
     seen = client.get(QUEUE).context["seen"]
     assert client.get(f"{QUEUE}news/", {"seen": seen}).status_code == 204
-    file_cases(2)
+    make_reports(2)
     news = client.get(f"{QUEUE}news/", {"seen": seen})
     assert "2 new cases" in news.content.decode()
     assert client.get(f"{QUEUE}news/", {"seen": seen, "known": "2"}).status_code == 204
@@ -137,7 +136,7 @@ def test_new_cases_are_announced_once(client: Client, reviewer: User) -> None:
 
 
 def test_cases_cannot_be_added_or_deleted(client: Client, reviewer: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     for path in ("add/", f"{filed.case_id}/delete/"):
         assert client.get(QUEUE + path).status_code == 403
         assert client.post(QUEUE + path, {"post": "yes"}).status_code == 403
@@ -148,10 +147,10 @@ def test_cases_cannot_be_added_or_deleted(client: Client, reviewer: User) -> Non
 
 EVERYTHING: list[tuple[str, str, dict[str, Any]]] = [
     ("get", QUEUE, {}),
-    ("post", QUEUE, {"action": "decide_alike", "_selected_action": "1"}),
+    ("post", QUEUE, {"action": "bulk_decide", "_selected_action": "1"}),
     ("post", f"{QUEUE}next/", {}),
     ("get", f"{QUEUE}news/", {}),
-    ("post", f"{QUEUE}alike/", {"outcome": "upheld", "reason": "x", "cases": "", "decide": "yes"}),
+    ("post", f"{QUEUE}bulk/", {"outcome": "upheld", "reason": "x", "cases": "", "decide": "yes"}),
     ("get", "{page}", {}),
     ("post", f"{QUEUE}{{uuid}}/extend/", {}),
     ("post", f"{QUEUE}{{uuid}}/preview/", {"outcome": "upheld"}),
@@ -171,7 +170,7 @@ EVERYTHING: list[tuple[str, str, dict[str, Any]]] = [
 def test_staff_without_permission_are_refused(
     client: Client, codenames: tuple[str, ...], method: str, path: str, given: dict[str, Any]
 ) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     client.force_login(make_staff("outsider", *codenames))
     before = ReviewCase.objects.values().get()
     where = path.format(page=address(filed.case), uuid=filed.case.uuid)
@@ -189,7 +188,7 @@ def test_staff_without_permission_are_refused(
 
 
 def test_staff_with_view_permission_only_are_offered_no_actions(client: Client) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     client.force_login(make_staff("onlooker", "view_reviewcase"))
     page = client.get(address(filed.case)).content.decode()
     assert 'name="verb"' not in page
@@ -197,7 +196,7 @@ def test_staff_with_view_permission_only_are_offered_no_actions(client: Client) 
 
 
 def test_users_cannot_see_the_queue(client: Client, alice: User) -> None:
-    [filed] = file_cases(1)
+    [filed] = make_reports(1)
     client.force_login(alice)
     for path in (QUEUE, address(filed.case), f"{QUEUE}news/"):
         assert client.get(path).status_code in {302, 403}
@@ -213,7 +212,7 @@ def test_reports_about_the_application_appear_in_the_queue(
     reports.report_application(
         reporter=alice, category="technical", comment="Blank page", page="/c/1/", now=timezone.now()
     )
-    report(alice, answer(alice, "<b>Bold</b> " * 60))
+    make_report(alice, make_answer(alice, "<b>Bold</b> " * 60))
     page = client.get(QUEUE).content.decode()
     assert "/c/1/: Blank page" in page
     assert "&lt;b&gt;Bold" in page

@@ -15,10 +15,8 @@ from conversations.chat.services import feedback
 from conversations.evaluation.models import EvaluationItem
 from conversations.review.models import BlocklistEntry, ReplyPreset, Report, ReviewEvent, ReviewLogHead
 from conversations.review.services import decisions, review_log
-from tests.access.test_access import make_person
-from tests.answers import answer, report
-from tests.review.helpers import make_decision
-from tests.staff import REVIEWER, admin_of, make_staff
+from tests.admin_urls import admin_of
+from tests.factories import REVIEWER, make_answer, make_decision, make_pending, make_report, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +28,7 @@ EVIDENCE = ("report", "reviewevent", "evaluationitem", "accountnotice", "feedbac
 def filed(alice: User) -> Report:
     """Return a decided report with every kind of record that a decision can create."""
     User.objects.filter(pk=alice.pk).update(email="alice@example.org")
-    filed = report(alice, answer(alice, "Wrong — über α."), comment="It is wrong.")
+    filed = make_report(alice, make_answer(alice, "Wrong — über α."), comment="It is wrong.")
     decision = make_decision(
         "upheld",
         "It is.",
@@ -41,7 +39,7 @@ def filed(alice: User) -> Report:
     )
     staff = make_staff("somebody", *REVIEWER)
     decisions.decide(staff=staff, case=filed.case.uuid, version=None, decision=decision, now=timezone.now())
-    feedback.rate(user=alice, message=answer(alice).uuid, rating=-1, reason="wrong", now=timezone.now())
+    feedback.rate(user=alice, message=make_answer(alice).uuid, rating=-1, reason="wrong", now=timezone.now())
     return filed
 
 
@@ -158,11 +156,11 @@ def test_users_cannot_be_found_by_their_reports(client: Client, filed: Report) -
 
 
 def test_every_subject_adds_its_part_to_the_pages_of_users(client: Client, root: User, filed: Report) -> None:
-    page = client.get("/admin/accounts/user/?standing__exact=member").context["cl"]
+    page = client.get("/admin/accounts/user/?account_type__exact=member").context["cl"]
     assert page.list_display[-1] == "conversation_count"
     assert {user.username: user._conversations for user in page.result_list}["alice"] == 2
-    client.post("/admin/accounts/user/", {"action": "approve", "_selected_action": [make_person("pat").pk]})
-    assert User.objects.get(username="pat").standing == "member"
+    client.post("/admin/accounts/user/", {"action": "approve", "_selected_action": [make_pending("pat").pk]})
+    assert User.objects.get(username="pat").account_type == "member"
     assert client.get(reverse("admin:accounts_user_trace")).status_code == 200
 
 
@@ -241,7 +239,7 @@ def test_the_evaluation_set_can_be_exported(client: Client, filed: Report) -> No
     [line] = b"".join(response.streaming_content).decode().splitlines()
     item = json.loads(line)
     assert item["case"] == str(filed.case.uuid)
-    assert item["turns"][0]["text"] == "The prompt"
+    assert item["messages"][0]["text"] == "The prompt"
     assert (item["answer"], item["vetted_answer"]) == ("Wrong — über α.", "Right.")
     assert "alice" not in line
     assert filed.pseudonym not in line

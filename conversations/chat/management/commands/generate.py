@@ -24,7 +24,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.set)
         assert service.runner is not None
-        self.stdout.write(f"Generating as {service.runner.owner}. Press Ctrl+C to stop.")
+        self.stdout.write(f"Generating as {service.runner.process_id}. Press Ctrl+C to stop.")
         self.stdout.flush()
         await ending.wait()
         await service.drain()

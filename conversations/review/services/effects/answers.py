@@ -70,7 +70,7 @@ class HideAnswer(ChosenEffect):
         if message is None:
             return
         message.hidden_at, message.vetted_text = message.hidden_at or now, self.vetted_text
-        cases.show_change(message)
+        cases.bump_revision(message)
         ending.stop(Generation.objects.filter(message=message), now=now)
 
     def log(self) -> dict[str, object]:
@@ -91,4 +91,4 @@ class ShowAnswerAgain(Effect):
         message = case.message
         if message is not None and message.is_hidden:
             message.hidden_at, message.vetted_text = None, ""
-            cases.show_change(message)
+            cases.bump_revision(message)

@@ -159,16 +159,16 @@ class LiftNotices(Effect):
     outcomes = frozenset({DISMISSED})
 
     def preview(self, case: ReviewCase) -> str:
-        if not case.notices.standing().exists():
+        if not case.notices.in_force().exists():
             return ""
         return _("The warning or suspension from this case will be withdrawn.")
 
     def apply(self, case: ReviewCase, *, staff: User, now: dt.datetime) -> None:
-        lifted = case.notices.standing().update(lifted_at=now)
+        lifted = case.notices.in_force().update(lifted_at=now)
         user = case.subject
         if not lifted or user is None:
             return
-        others = user.notices.standing().filter(
+        others = user.notices.in_force().filter(
             Q(ends_at__isnull=True) | Q(ends_at__gt=now), kind=AccountNotice.Kind.SUSPENSION
         )
         ends = list(others.values_list("ends_at", flat=True))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from django.db import transaction
 
 
-class News(enum.Enum):
+class Change(enum.Enum):
     """What changed. Viewers of the conversation react to all of these, runners only to those that concern them."""
 
     TURN = "turn"
@@ -19,19 +19,19 @@ class News(enum.Enum):
     ANY = "any"
 
 
-Listener = Callable[[int, News], None]
+Listener = Callable[[int, Change], None]
 _listeners: list[Listener] = []
 
 
-def ring(conversation_id: int, news: News = News.ANY) -> None:
+def announce(conversation_id: int, change: Change = Change.ANY) -> None:
     """Notify all listeners in this process that the conversation changed."""
     for listener in list(_listeners):
-        listener(conversation_id, news)
+        listener(conversation_id, change)
 
 
-def ring_after_commit(conversation_id: int, news: News = News.ANY) -> None:
+def announce_after_commit(conversation_id: int, change: Change = Change.ANY) -> None:
     """Notify all listeners once the current transaction is committed, or at once if there is none."""
-    transaction.on_commit(lambda: ring(conversation_id, news))
+    transaction.on_commit(lambda: announce(conversation_id, change))
 
 
 def listen(listener: Listener) -> None:

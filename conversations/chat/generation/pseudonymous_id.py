@@ -8,7 +8,7 @@ from django.utils.crypto import salted_hmac
 
 from conversations.accounts.models import User
 
-_SALT = "conversations.end_user"
+_SALT = "conversations.pseudonymous_id"
 _LENGTH = 40
 
 
@@ -25,7 +25,7 @@ def current_key_id() -> str:
     return next(iter(settings.END_USER_ID_KEYS), "0")
 
 
-def end_user_id(user: User, *, key_id: str | None = None) -> str:
+def pseudonymous_id(user: User, *, key_id: str | None = None) -> str:
     """Return the pseudonymous ID that providers receive for this user or guest. It changes only with the key.
 
     OpenAI's `safety_identifier` takes a hashed ID of at most 64 characters, without names or addresses. Raises
@@ -45,6 +45,6 @@ def find_user(identifier: str) -> User | None:
     if len(digest) != _LENGTH or _key(key_id) is None:
         return None
     for user in User.objects.order_by("pk").iterator(2_000):
-        if hmac.compare_digest(end_user_id(user, key_id=key_id), identifier.strip()):
+        if hmac.compare_digest(pseudonymous_id(user, key_id=key_id), identifier.strip()):
             return user
     return None

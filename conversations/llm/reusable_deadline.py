@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 
 
-class Patience:
+class ReusableDeadline:
     """Limits how long the body of a `with` statement may wait. Can be used repeatedly.
 
     Works like `asyncio.timeout_at`, but keeps one timer instead of creating one per block. When the timer fires, it
@@ -22,7 +22,7 @@ class Patience:
         self._cancelling = 0
         self._expired = False
 
-    def until(self, due: float) -> "Patience":
+    def until(self, due: float) -> "ReusableDeadline":
         """Set the deadline of the next block, in seconds of the event loop's clock."""
         self._due = due
         return self
