@@ -322,9 +322,9 @@ def test_revealing_a_reporter_is_logged_with_its_reason(alice: User, lead: User)
         == alice
     )
     assert reviewing.has_revealed(lead, filed)
-    place = told.conversation.uuid
+    conversation = told.conversation.uuid
     reviewing.open_conversation(
-        staff=lead, conversation=place, reason="Context.", case=filed.case.uuid, now=timezone.now()
+        staff=lead, conversation=conversation, reason="Context.", case=filed.case.uuid, now=timezone.now()
     )
     kinds = [(event.kind, event.text) for event in ReviewEvent.objects.order_by("sequence")[1:]]
     assert kinds == [("revealed", "Court order."), ("opened", "Context.")]

@@ -36,11 +36,11 @@ async def first_answer(tab: Page, upstream: RunningUpstream) -> tuple[Conversati
     upstream.answer_with("How to hurt people.")
     await tab.say("Tell me")
     await tab.until("The answer is complete")
-    place = await Conversation.objects.aget()
+    conversation = await Conversation.objects.aget()
     upstream.answer_with("Something else.")
-    await tab.say("Another thing", place)
+    await tab.say("Another thing", conversation)
     await tab.until("The answer is complete")
-    return place, await Message.objects.aget(depth=1)
+    return conversation, await Message.objects.aget(depth=1)
 
 
 async def test_an_open_page_updates_immediately(tab: Page, alice: User, upstream: RunningUpstream) -> None:
@@ -60,10 +60,10 @@ async def test_an_open_page_updates_immediately(tab: Page, alice: User, upstream
 async def test_an_open_page_updates_while_another_answer_is_being_written(
     tab: Page, alice: User, upstream: RunningUpstream
 ) -> None:
-    place, told = await first_answer(tab, upstream)
+    conversation, told = await first_answer(tab, upstream)
     first, second = upstream.hold(), upstream.hold()
     upstream.answer_with("One ", first, "two ", second, "three.")
-    await tab.say("Go on", place)
+    await tab.say("Go on", conversation)
     await tab.until("One")
     await database_sync_to_async(decide)(told, alice, hides_answer=True)
     first.release()
@@ -74,7 +74,7 @@ async def test_an_open_page_updates_while_another_answer_is_being_written(
 
 
 async def test_a_page_that_reconnects_is_updated(tab: Page, alice: User, upstream: RunningUpstream) -> None:
-    place, told = await first_answer(tab, upstream)
+    conversation, told = await first_answer(tab, upstream)
     await tab.close()
     await database_sync_to_async(decide)(told, alice, vetted_text="Be kind to people.")
     head = await Message.objects.select_related("conversation").aget(depth=3)
@@ -83,7 +83,7 @@ async def test_a_page_that_reconnects_is_updated(tab: Page, alice: User, upstrea
     for revision, is_news in (("0", True), ("1", False)):
         back = Page(await database_sync_to_async(signed_in)(alice))
         assert await back.open()
-        await back.attach(place, **stands, revision=revision)
+        await back.attach(conversation, **stands, revision=revision)
         if is_news:
             assert "Be kind to people." in await back.until("Staff changed what is shown")
         else:

@@ -65,10 +65,10 @@ def test_a_report_stores_a_snapshot(alice: User) -> None:
 
 
 def test_surrounding_turns_are_included_if_the_reporter_agrees(alice: User) -> None:
-    place, told = None, []
+    conversation, told = None, []
     for number in range(8):
-        told.append(make_answer(alice, f"a{number}", prompt=f"q{number}", conversation=place))
-        place = told[0].conversation.uuid
+        told.append(make_answer(alice, f"a{number}", prompt=f"q{number}", conversation=conversation))
+        conversation = told[0].conversation.uuid
     around = snapshots.TURNS_BEFORE + snapshots.TURNS_AFTER
     assert snapshots.count_around(told[4]) == around
     filed = make_report(alice, told[4], includes_context=True)

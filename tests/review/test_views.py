@@ -42,13 +42,13 @@ def decide(filed: Report, outcome: str = "dismissed", **values: Any) -> None:
 
 
 def test_a_report_as_a_fragment_and_as_a_page(hers: Client, told: Message) -> None:
-    place = reverse("report_answer", args=[told.uuid])
-    assert "<html" in hers.get(place).text
-    assert "<html" not in hers.get(place, headers=FRAGMENT).text
-    thanks = hers.post(place, FILED, headers=FRAGMENT)
+    url = reverse("report_answer", args=[told.uuid])
+    assert "<html" in hers.get(url).text
+    assert "<html" not in hers.get(url, headers=FRAGMENT).text
+    thanks = hers.post(url, FILED, headers=FRAGMENT)
     filed = Report.objects.get()
     assert filed.reference in thanks.text
-    assert hers.post(place, FILED).url == reverse("report", args=[filed.uuid])  # type: ignore[attr-defined]
+    assert hers.post(url, FILED).url == reverse("report", args=[filed.uuid])  # type: ignore[attr-defined]
     assert Report.objects.count() == 1
 
 
@@ -74,8 +74,8 @@ def test_an_invalid_report_is_shown_again_with_its_errors(
 
 
 def test_an_invalid_fragment_is_shown_again_with_its_text(hers: Client, told: Message) -> None:
-    place = reverse("report_answer", args=[told.uuid])
-    response = hers.post(place, {"comment": "My <words>"}, headers=FRAGMENT)
+    url = reverse("report_answer", args=[told.uuid])
+    response = hers.post(url, {"comment": "My <words>"}, headers=FRAGMENT)
     assert response.status_code == 422
     assert "<html" not in response.text
     assert ">My &lt;words&gt;</textarea>" in response.text
@@ -127,9 +127,9 @@ def test_too_many_reports_are_refused_with_an_explanation(
     hers: Client, told: Message, settings: LazySettings
 ) -> None:
     settings.REPORTS_PER_HOUR = 1
-    place = reverse("report_application")
-    assert hers.post(place, {"category": "technical", "comment": "One"}).status_code == 302
-    response = hers.post(place, {"category": "technical", "comment": "Two"})
+    url = reverse("report_application")
+    assert hers.post(url, {"category": "technical", "comment": "One"}).status_code == 302
+    response = hers.post(url, {"category": "technical", "comment": "Two"})
     assert response.status_code == 422
     assert "1 report in the last hour" in response.text
     assert ">Two</textarea>" in response.text
@@ -150,8 +150,8 @@ def test_other_people_cannot_see_a_report(charlie: User, alice: User, told: Mess
         ("feedback", told.uuid),
         ("notice_acknowledge", notice.uuid),
     ):
-        place = reverse(name, args=[public_id])
-        for response in (his.get(place), his.post(place, {**FILED, "text": "Mine", "rating": "1"})):
+        url = reverse(name, args=[public_id])
+        for response in (his.get(url), his.post(url, {**FILED, "text": "Mine", "rating": "1"})):
             assert response.status_code in {404, 405}
             assert "secret" not in response.text
     assert "secret" not in his.get(reverse("reports")).text
@@ -167,8 +167,8 @@ def test_a_decided_report_shows_the_outcome_and_accepts_an_appeal(
 ) -> None:
     filed = make_report(alice, told, comment="<script>1</script>")
     decide(filed)
-    place = reverse("report", args=[filed.uuid])
-    page = hers.get(place).text
+    url = reverse("report", args=[filed.uuid])
+    page = hers.get(url).text
     assert "Thank &lt;b&gt;you&lt;/b&gt;." in page
     assert "&lt;script&gt;" in page
     assert "The moon is &lt;i&gt;cheese&lt;/i&gt;." in page
@@ -176,7 +176,7 @@ def test_a_decided_report_shows_the_outcome_and_accepts_an_appeal(
     refused = hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": " "})
     assert (refused.status_code, "Enter some text." in refused.text) == (422, True)
     assert hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": "Look again."}).status_code == 302
-    assert "Look again." in hers.get(place).text
+    assert "Look again." in hers.get(url).text
     again = hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": "And again."})
     assert (again.status_code, "only once" in again.text) == (422, True)
 
@@ -200,11 +200,11 @@ def test_a_question_from_staff_can_be_answered(hers: Client, alice: User, told: 
 def test_a_hidden_answer_is_not_on_any_page(hers: Client, alice: User, told: Message) -> None:
     filed = make_report(alice, told)
     decide(filed, "upheld", hides_answer=True)
-    place = reverse("conversation", args=[told.conversation.uuid])
-    for page in (hers.get(place).text, hers.get(reverse("report", args=[filed.uuid])).text):
+    url = reverse("conversation", args=[told.conversation.uuid])
+    for page in (hers.get(url).text, hers.get(reverse("report", args=[filed.uuid])).text):
         assert "cheese" not in page
-    assert "Staff have hidden this answer" in hers.get(place).text
-    assert reverse("report_answer", args=[told.uuid]) not in hers.get(place).text
+    assert "Staff have hidden this answer" in hers.get(url).text
+    assert reverse("report_answer", args=[told.uuid]) not in hers.get(url).text
     assert hers.post(reverse("feedback", args=[told.uuid]), {"rating": "1"}).status_code == 404
 
 
@@ -214,7 +214,7 @@ def test_a_hidden_answer_stays_hidden_after_it_is_deleted(hers: Client, alice: U
     decide(filed, "upheld", hides_answer=True)
     told.conversation.delete()
     pages = [reverse("reports"), reverse("report", args=[filed.uuid])]
-    assert all("cheese" not in hers.get(place).text for place in pages)
+    assert all("cheese" not in hers.get(url).text for url in pages)
     assert "Staff have hidden" in hers.get(pages[1]).text
     # An answer that wasn't hidden stays visible in its report.
     kept = make_answer(alice, "The sun is a lamp.")
@@ -232,14 +232,14 @@ def test_a_vetted_text_replaces_the_answer(hers: Client, alice: User, told: Mess
 
 
 def test_feedback_is_limited_to_one_per_person(hers: Client, told: Message) -> None:
-    place = reverse("feedback", args=[told.uuid])
+    url = reverse("feedback", args=[told.uuid])
     for values in ({"rating": "1"}, {"rating": "-1"}, {"rating": "-1", "reason": "wrong"}):
-        assert hers.post(place, values, headers=FRAGMENT).status_code == 200
+        assert hers.post(url, values, headers=FRAGMENT).status_code == 200
     assert Feedback.objects.values_list("rating", "reason").get() == (-1, "wrong")
     wrong = ({"rating": "1", "reason": "wrong"}, {"rating": "0", "reason": "wrong"})
     for values in ({"rating": "5"}, {"rating": "x"}, {"rating": "1", "reason": "nonsense"}, {}, *wrong):
-        assert hers.post(place, values).status_code == 404
-    hers.post(place, {"rating": "0"})
+        assert hers.post(url, values).status_code == 404
+    hers.post(url, {"rating": "0"})
     assert not Feedback.objects.exists()
 
 
