@@ -62,7 +62,7 @@ def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | No
         )
         if won:
             _close(
-                job.generation_id,
+                job.generation,
                 existing_text=job.existing_text,
                 text=outcome.text,
                 parts=outcome.parts,
@@ -86,9 +86,7 @@ def interrupt(generation: Generation, *, now: dt.datetime) -> bool:
         if won:
             existing_text = Message.objects.values_list("text", flat=True).get(pk=generation.message_id)
             written = read_journal([generation.pk])[generation.pk]
-            _close(
-                generation.pk, existing_text=existing_text, text=written.text, parts=written.parts, now=now
-            )
+            _close(generation, existing_text=existing_text, text=written.text, parts=written.parts, now=now)
     return bool(won)
 
 
@@ -141,14 +139,13 @@ def _counts(
 
 
 def _close(
-    generation_id: int, *, existing_text: str, text: str, parts: Sequence[Part], now: dt.datetime
+    generation: Generation, *, existing_text: str, text: str, parts: Sequence[Part], now: dt.datetime
 ) -> None:
     """Move the generation's text from the journal into the message."""
-    generation = Generation.objects.values("message", "conversation").get(pk=generation_id)
-    Message.objects.filter(pk=generation["message"]).update(text=existing_text + text)
+    Message.objects.filter(pk=generation.message_id).update(text=existing_text + text)
     MessagePart.objects.bulk_create(
         MessagePart(
-            message_id=generation["message"],
+            message_id=generation.message_id,
             position=part.position,
             kind=part.kind,
             offset=len(existing_text) + part.offset,
@@ -157,5 +154,5 @@ def _close(
         )
         for part in parts
     )
-    GenerationChunk.objects.filter(generation=generation_id).delete()
-    Conversation.objects.filter(pk=generation["conversation"]).update(last_activity_at=now)
+    GenerationChunk.objects.filter(generation=generation).delete()
+    Conversation.objects.filter(pk=generation.conversation_id).update(last_activity_at=now)

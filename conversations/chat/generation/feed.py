@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from channels.db import database_sync_to_async
 
 from conversations.accounts.models import User
-from conversations.chat.models import Conversation, Message
+from conversations.chat.models import Conversation, branches
 
 from . import journal
 from .attempts import Attempts
 from .live import Hub, LiveText
-from .transcript import Entry, read_entries
+from .transcript import Entry, complete, read_entries
 
 logger = logging.getLogger(__name__)
 
@@ -238,12 +238,9 @@ def _read_branch_since(conversation: Conversation, *, cursor: Cursor) -> tuple[E
     if seen is None and cursor.message is not None:
         known = conversation.messages.filter(uuid=cursor.message)
         seen = known.values_list("pk", flat=True).first()
-    ids = []
-    if seen is None or seen != conversation.head_id:
-        ids = Message.objects.branch_ids(conversation.head_id, limit=MAX_CATCH_UP)
-    if seen in ids:
-        ids = ids[: ids.index(seen)]
-    entries = read_entries(ids if seen is None else [seen, *ids])
+    entries = complete(branches.read_branch(conversation.head_id, limit=MAX_CATCH_UP, since=seen))
+    if seen is not None and all(entry.message.pk != seen for entry in entries):
+        entries += read_entries([seen])
     return (
         next((entry for entry in entries if entry.message.pk == seen), None),
         [entry for entry in entries if entry.message.pk != seen],

@@ -11,11 +11,12 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, prefetch_related_objects
 
-from conversations.chat.models import Generation, GenerationChunk, Message, PartKind
+from conversations.chat.models import Generation, GenerationChunk, Message, MessagePart, PartKind
 
 # Databases limit the number of terms in an SQL condition.
 _READ_AT_ONCE = 100
@@ -51,16 +52,26 @@ def make_process_id() -> str:
 class Job:
     """A generation that a runner has claimed."""
 
-    generation_id: int
-    conversation_id: int
-    message_id: int
-    provider: str
+    generation: Generation
+    """As it was when it was claimed, with its message, model and the owner of the conversation."""
     existing_text: str
     """The message's text before this generation."""
     existing_reasoning: str = ""
     existing_reasoning_ms: int = 0
     first_part: int = 0
     """The number of the first part that this generation adds to the message."""
+
+    @property
+    def generation_id(self) -> int:
+        return self.generation.pk
+
+    @property
+    def conversation_id(self) -> int:
+        return self.generation.conversation_id
+
+    @property
+    def message_id(self) -> int:
+        return self.generation.message_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +110,32 @@ def claim(*, runner: str, limit: int, now: dt.datetime) -> list[Job]:
     # The queue is usually empty, and this check needs no lock.
     if not waiting.exists():
         return []
-    jobs = []
     # One transaction, because if this call failed halfway, no one would write the generations it had claimed. Rows
     # that another runner is claiming are skipped.
     with transaction.atomic():
-        mine = waiting.select_for_update(skip_locked=True, of=("self",))
-        for generation in mine.select_related("model", "message").prefetch_related("message__parts")[:limit]:
-            won = Generation.objects.filter(pk=generation.pk, status=Generation.Status.QUEUED).update(
-                status=Generation.Status.RUNNING, runner=runner, started_at=now, heartbeat_at=now
-            )
-            if not won:
-                continue
-            jobs.append(_job(generation))
-    return jobs
+        found = waiting.select_for_update(skip_locked=True, of=("self",))
+        has_parts = Exists(MessagePart.objects.filter(message=OuterRef("message")))
+        related = found.select_related("model", "message", "conversation__owner")
+        claimed: list[Any] = list(related.annotate(has_parts=has_parts)[:limit])
+        mine = Generation.objects.filter(pk__in=[generation.pk for generation in claimed])
+        won = mine.filter(status=Generation.Status.QUEUED).update(
+            status=Generation.Status.RUNNING, runner=runner, started_at=now, heartbeat_at=now
+        )
+        if won != len(claimed):
+            # Some ended between the two statements, which only SQLite without a write lock would allow.
+            pks = set(mine.filter(runner=runner).values_list("pk", flat=True))
+            claimed = [generation for generation in claimed if generation.pk in pks]
+        prefetch_related_objects([each.message for each in claimed if each.has_parts], "parts")
+    return [_job(each, has_parts=each.has_parts) for each in claimed]
 
 
-def _job(generation: Generation) -> Job:
+def _job(generation: Generation, *, has_parts: bool) -> Job:
     answer = generation.message
-    parts = list(answer.parts.all())
+    parts = list(answer.parts.all()) if has_parts else []
     return Job(
-        generation_id=generation.pk,
-        conversation_id=generation.conversation_id,
-        message_id=answer.pk,
-        provider=generation.model.provider,
+        generation=generation,
         existing_text=answer.text,
-        existing_reasoning=answer.reasoning,
+        existing_reasoning=answer.reasoning if has_parts else "",
         existing_reasoning_ms=sum(part.duration_ms for part in parts),
         first_part=(parts[-1].position + 1 if parts else 0) + bool(answer.text),
     )

@@ -7,7 +7,7 @@ from typing import Literal
 from django.conf import settings
 
 from conversations.catalogue.models import ChatModel
-from conversations.chat.models import Generation, Message
+from conversations.chat.models import Generation, Message, branches
 from conversations.limits import rules as limits
 from conversations.llm import tokens
 from conversations.llm.chat import ChatMessage, ChatRequest
@@ -56,16 +56,14 @@ def check_fits(newest_first: Iterable[tuple[str, str]], *, model: ChatModel, max
     limits.count_fitting(sizes, budget=_token_budget(model, max_tokens=max_tokens, frame=frame))
 
 
-def prepare(generation_id: int) -> ChatRequest:
+def prepare(generation: Generation) -> ChatRequest:
     """Return the request for a claimed generation, and store how many older messages it leaves out.
 
-    Takes four queries, more for long conversations. Raises limits.WindowExceeded if even the newest turn no longer
-    fits.
+    Takes a query for each fifty messages. Raises limits.WindowExceeded if even the newest turn no longer fits.
     """
-    found = Generation.objects.select_related("model", "message", "conversation__owner").get(pk=generation_id)
-    request, trimmed = build_request(found)
-    if trimmed != found.trimmed_messages:
-        Generation.objects.filter(pk=generation_id).update(trimmed_messages=trimmed)
+    request, trimmed = build_request(generation)
+    if trimmed != generation.trimmed_messages:
+        Generation.objects.filter(pk=generation.pk).update(trimmed_messages=trimmed)
     return request
 
 
@@ -123,9 +121,11 @@ def _sizes(answer: Message, *, model: ChatModel, read: list[Message]) -> Iterato
 
     Reads in batches, so that a long conversation is read only as far as needed.
     """
-    ids = Message.objects.branch_ids(answer.pk, limit=_MAX_MESSAGES_READ)
-    for start in range(0, len(ids), _SLICE):
-        for message in Message.objects.filter(pk__in=ids[start : start + _SLICE]).order_by("-depth"):
+    tip: int | None = answer.pk
+    for _start in range(0, _MAX_MESSAGES_READ, _SLICE):
+        messages = branches.branch_messages(tip, limit=_SLICE)
+        for message in messages:
             if text := text_of(message):
                 read.append(message)
                 yield message.role, _size(message.role, text, model=model)
+        tip = messages[-1].parent_id if messages else None

@@ -243,7 +243,7 @@ class Runner:
     async def _relay(self, running: _Running) -> None:
         """Append the upstream's events to the live text until the stream ends."""
         request = running.request = await self._prepare(running.job)
-        client = await self._upstreams.client(running.job.provider)
+        client = await self._upstreams.client(running.job.generation.model.provider)
         running.asked_at = time.monotonic()
         async with contextlib.aclosing(client.stream_chat(request)) as events:
             async for event in events:
@@ -261,7 +261,7 @@ class Runner:
         """Return the request, retrying for as long as the database is unavailable."""
         while True:
             with self._preparing:
-                request: ChatRequest = await database_sync_to_async(prompt.prepare)(job.generation_id)
+                request: ChatRequest = await database_sync_to_async(prompt.prepare)(job.generation)
                 return request
             await asyncio.sleep(LOOK_SECONDS)
 

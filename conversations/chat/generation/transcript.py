@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 
 from django.db.models import prefetch_related_objects
 
-from conversations.chat.models import Conversation, Generation, GenerationChunk, Message, PartKind
+from conversations.chat.models import (
+    Conversation,
+    Generation,
+    GenerationChunk,
+    Message,
+    MessagePart,
+    PartKind,
+    branches,
+)
 from conversations.chat.models.conversations import PART_SEPARATOR
 
 
@@ -65,24 +73,26 @@ class Written:
 
 
 def read_entries(message_ids: Sequence[int]) -> list[Entry]:
-    """Return the entries of these messages, oldest first, in at most four queries.
+    """Return the entries of these messages, sorted by depth, in at most three queries."""
+    return complete(branches.read_messages(message_ids))
 
-    The order of the queries matters, because a generation that ends moves its text from the journal into the message.
-    If one ends between the queries, its entry is open and perhaps incomplete, and following it brings the rest. In any
-    other order the entry could appear to be finished and empty.
+
+def complete(read: Sequence[branches.Read]) -> list[Entry]:
+    """Return the entries of messages that have just been read, in at most two queries.
+
+    A generation that ends moves its text from the journal into the message, so the message and the status of its generation
+    are read first, in one statement. If a generation ends before the journal is read, its entry is open and perhaps
+    incomplete, and following it brings the rest. In any other order the entry could appear to be finished and empty.
     """
-    newest: dict[int, Generation] = {}
-    generations = Generation.objects.filter(message__in=message_ids).select_related("model", "message")
-    for generation in generations.order_by("pk"):
-        newest[generation.message_id] = generation
-    messages = [generation.message for generation in newest.values()]
-    of_users = set(message_ids) - newest.keys()
-    if of_users:
-        messages += Message.objects.filter(pk__in=of_users)
-    messages.sort(key=lambda message: message.depth)
-    prefetch_related_objects(messages, "parts")
-    journal = read_journal([generation.pk for generation in newest.values() if generation.is_active])
-    return [_entry(message, newest.get(message.pk), journal) for message in messages]
+    with_parts = [found.message for found in read if found.has_parts]
+    for found in read:
+        if not found.has_parts:
+            found.message._prefetched_objects_cache = {"parts": MessagePart.objects.none()}
+    prefetch_related_objects(with_parts, "parts")
+    journal = read_journal(
+        [found.generation.pk for found in read if found.generation is not None and found.generation.is_active]
+    )
+    return [_entry(found.message, found.generation, journal) for found in read]
 
 
 def _entry(message: Message, found: Generation | None, journal: dict[int, Written]) -> Entry:
@@ -112,4 +122,4 @@ def read_journal(generation_ids: Sequence[int]) -> dict[int, Written]:
 def read_branch(conversation: Conversation, *, limit: int, before: Message | None = None) -> list[Entry]:
     """Return the last `limit` entries of the current branch, oldest first; with `before`, only those above it."""
     tip = before.parent_id if before is not None else conversation.head_id
-    return read_entries(Message.objects.branch_ids(tip, limit=limit))
+    return complete(branches.read_branch(tip, limit=limit))

@@ -1,5 +1,6 @@
 """Conversations, their messages, and the generations that write answers."""
 
+from . import branches
 from .conversations import Conversation, Message, MessagePart, PartKind
 from .feedback import Feedback
 from .generations import ErrorCode, Generation, GenerationChunk
@@ -15,4 +16,5 @@ __all__ = [
     "MessagePart",
     "PartKind",
     "SocketLease",
+    "branches",
 ]

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Self
 
-from django.db import connections, models
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 TITLE_LENGTH = 80
@@ -93,33 +93,12 @@ class Conversation(models.Model):
         return str(self.uuid)
 
 
-# A recursive common table expression, which SQLite and PostgreSQL both support, reads a branch of any length in one query.
-_PATH_SQL = """
-WITH RECURSIVE path(id, parent_id, steps) AS (
-    SELECT id, parent_id, 1 FROM chat_message WHERE id = %s
-    UNION ALL
-    SELECT m.id, m.parent_id, path.steps + 1
-    FROM chat_message m JOIN path ON m.id = path.parent_id
-    WHERE path.steps < %s
-)
-SELECT id FROM path
-"""
-
-
 class MessageQuerySet(models.QuerySet["Message"]):
     """Queries for messages."""
 
     def visible_to(self, user: Any) -> Self:
         """Return the messages in conversations that this user may read."""
         return self.filter(conversation__in=Conversation.objects.visible_to(user))
-
-    def branch_ids(self, message_id: int | None, *, limit: int) -> list[int]:
-        """Return the ids of up to `limit` messages of the branch that ends here, newest first. Takes one query."""
-        if message_id is None:
-            return []
-        with connections[self.db].cursor() as cursor:
-            cursor.execute(_PATH_SQL, [message_id, limit])
-            return [row[0] for row in cursor.fetchall()]
 
 
 class Message(models.Model):

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from conversations.accounts.models import User
 from conversations.chat.generation import transcript
-from conversations.chat.models import Conversation, Generation, Message
+from conversations.chat.models import Conversation, Generation, Message, branches
 from conversations.common.refusals import Refused
 from conversations.common.rendering import highlighting
 from conversations.common.rendering.markdown import render_markdown
@@ -191,7 +191,7 @@ def _whole(conversation: Conversation, case: ReviewCase | None) -> tuple[list[Me
     )
     count = Message.objects.filter(conversation=conversation).count()
     messages = messages[:MOST_MESSAGES][::-1]
-    in_view = set(Message.objects.branch_ids(conversation.head_id, limit=count))
+    in_view = set(branches.branch_ids(conversation.head_id, limit=count))
     active = Generation.objects.active().filter(conversation=conversation).values_list("message_id", "pk")
     by_message = dict(active)
     written = transcript.read_journal(list(by_message.values()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from conversations.chat.models import Conversation, Generation, Message
+from conversations.chat.models import Conversation, Generation, Message, branches
 from conversations.review.models import ReviewCase, Snapshot
 
 TURNS_BEFORE = 3
@@ -42,7 +42,7 @@ def of_answer(message: Message, *, includes_context: bool) -> dict[str, Any]:
     `messages` holds the answer and its prompt, plus the surrounding messages if the reporter includes them. `branch` holds
     the public IDs of all messages from the first one to the answer. Hidden texts are included in full.
     """
-    path = Message.objects.branch_ids(message.pk, limit=_MAX_DEPTH)
+    path = branches.branch_ids(message.pk, limit=_MAX_DEPTH)
     window = _window(message, path, includes_context=includes_context)
     uuids = dict(Message.objects.filter(pk__in=path).values_list("pk", "uuid"))
     generation = message.generations.select_related("model").order_by("-pk").first()
@@ -63,7 +63,7 @@ def of_answer(message: Message, *, includes_context: bool) -> dict[str, Any]:
 
 def count_around(message: Message) -> int:
     """Return how many surrounding turns a report of this answer would include."""
-    path = Message.objects.branch_ids(message.pk, limit=2 + 2 * TURNS_BEFORE)
+    path = branches.branch_ids(message.pk, limit=2 + 2 * TURNS_BEFORE)
     included = len(_window(message, path, includes_context=True))
     alone = len(_window(message, path, includes_context=False))
     return (included - alone + 1) // 2
@@ -83,7 +83,7 @@ def _below(message: Message) -> list[int]:
     head = Message.objects.filter(pk__in=conversation.values("head")).first()
     if head is None or head.depth <= message.depth:
         return []
-    branch = Message.objects.branch_ids(head.pk, limit=head.depth - message.depth + 1)
+    branch = branches.branch_ids(head.pk, limit=head.depth - message.depth + 1)
     if branch[-1] != message.pk:
         return []
     return branch[:-1][-2 * TURNS_AFTER :]

@@ -29,7 +29,7 @@ def end(generation: Generation, text: str) -> None:
 
 def sent(generation: Generation) -> list[str]:
     generation.refresh_from_db()
-    return [message.text for message in prompt.prepare(generation.pk).messages]
+    return [message.text for message in prompt.prepare(generation).messages]
 
 
 def test_older_turns_are_left_out_whole(alice: User, model: ChatModel, settings: LazySettings) -> None:

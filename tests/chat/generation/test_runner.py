@@ -2,11 +2,12 @@
 
 import asyncio
 import uuid
+from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
 from django.conf import LazySettings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from conversations.accounts.models import User
@@ -316,15 +317,22 @@ async def test_building_the_request_is_retried_after_the_claim(
 ) -> None:
     upstream.answer_with("Here.")
     generation = await start(alice)
-    # Building the request needs the user, but claiming doesn't.
-    await database_sync_to_async(rename_table)("accounts_user", "elsewhere")
+
+    # Building the request reads the branch, but claiming doesn't.
+    def fail(execute: Any, statement: str, *rest: Any) -> Any:
+        if "RECURSIVE" in statement:
+            raise OperationalError("The database is away.")
+        return execute(statement, *rest)
+
+    wrappers = await database_sync_to_async(lambda: connection.execute_wrappers)()
+    wrappers.append(fail)
     runner = Runner(current_hub())
     running = asyncio.create_task(runner.run())
     try:
         await until(lambda found: found.status == "running", generation)
         await until(lambda _: "request could not be prepared" in caplog.text, generation)
     finally:
-        await database_sync_to_async(rename_table)("elsewhere", "accounts_user")
+        wrappers.remove(fail)
     ended = await until(has_ended, generation)
     await runner.drain()
     await running

@@ -1,0 +1,153 @@
+"""Read branches of a conversation with SQL that is put together once.
+
+Every turn reads them several times, and Django would spend longer on building these statements than the database on running
+them. A test compares the results with those of the ORM.
+"""
+
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db import connection, models
+from django.db.models.expressions import Col
+
+_PATH = """
+WITH RECURSIVE path(id, parent_id, steps) AS (
+    SELECT id, parent_id, 1 FROM chat_message WHERE id = %s
+    UNION ALL
+    SELECT m.id, m.parent_id, path.steps + 1
+    FROM chat_message m JOIN path ON m.id = path.parent_id
+    WHERE path.steps < %s AND path.id <> %s
+)
+"""
+_of_thread = threading.local()
+_NONE = 0
+"""No message has this ID."""
+
+
+class Read(NamedTuple):
+    """A message as the database holds it now, with the newest generation that wrote it."""
+
+    message: Any
+    generation: Any
+    """None for a user's message. Its `model` and `message` are set."""
+    has_parts: bool
+
+
+class _Table:
+    """The columns of a model, and how to make an instance of them."""
+
+    def __init__(self, label: str, alias: str) -> None:
+        self.model: type[models.Model] = apps.get_model(label)
+        self.name = self.model._meta.db_table
+        self._alias = alias
+        self._fields = self.model._meta.concrete_fields
+        self._names = [field.attname for field in self._fields]
+        self.width = len(self._fields)
+        self.columns = ", ".join(f'{alias}."{field.column}"' for field in self._fields)
+
+    def _converters(self) -> list[tuple[int, Col, list[Any]]]:
+        """Return the converters of each column that has any. They belong to the connection of this thread."""
+        known: dict[str, list[tuple[int, Col, list[Any]]]] = _of_thread.__dict__
+        if self.name not in known:
+            found = [
+                (
+                    index,
+                    column,
+                    [*connection.ops.get_db_converters(column), *column.field.get_db_converters(connection)],
+                )
+                for index, column in enumerate(Col(self._alias, field) for field in self._fields)
+            ]
+            known[self.name] = [each for each in found if each[2]]
+        return known[self.name]
+
+    def make(self, values: Sequence[Any]) -> Any:
+        row = list(values)
+        for index, column, converters in self._converters():
+            for convert in converters:
+                row[index] = convert(row[index], column, connection)
+        return self.model.from_db(connection.alias, self._names, row)
+
+
+class _Statements:
+    """The statements, and the tables whose columns they return."""
+
+    def __init__(self) -> None:
+        self.message = _Table("chat.Message", "m")
+        self.generation = _Table("chat.Generation", "g")
+        self.chat_model = _Table("catalogue.ChatModel", "c")
+        read = f"""
+SELECT {self.message.columns}, {self.generation.columns}, {self.chat_model.columns},
+    EXISTS (SELECT 1 FROM chat_messagepart p WHERE p.message_id = m.id)
+"""
+        joins = f"""
+LEFT JOIN {self.generation.name} g
+    ON g.id = (SELECT MAX(newest.id) FROM {self.generation.name} newest WHERE newest.message_id = m.id)
+LEFT JOIN {self.chat_model.name} c ON c.id = g.model_id
+"""
+        on_path = f"FROM path JOIN {self.message.name} m ON m.id = path.id"
+        self.ids = f"{_PATH} SELECT id FROM path"
+        self.messages = f"{_PATH} SELECT {self.message.columns} {on_path} ORDER BY m.depth DESC"
+        self.branch = f"{_PATH} {read} {on_path} {joins} ORDER BY m.depth"
+        self.by_id = f"{read} FROM {self.message.name} m {joins} WHERE m.id IN ({{ids}}) ORDER BY m.depth"
+
+
+@cache
+def _statements() -> _Statements:
+    return _Statements()
+
+
+def branch_ids(tip: int | None, *, limit: int) -> list[int]:
+    """Return the IDs of up to `limit` messages of the branch that ends at `tip`, newest first. Takes one query."""
+    if tip is None:
+        return []
+    return [row[0] for row in _rows(_statements().ids, [tip, limit, _NONE])]
+
+
+def branch_messages(tip: int | None, *, limit: int) -> list[Any]:
+    """Return up to `limit` messages of the branch that ends at `tip`, newest first. Takes one query."""
+    if tip is None:
+        return []
+    statements = _statements()
+    return [statements.message.make(row) for row in _rows(statements.messages, [tip, limit, _NONE])]
+
+
+def read_branch(tip: int | None, *, limit: int, since: int | None = None) -> list[Read]:
+    """Return up to `limit` messages of the branch that ends at `tip`, oldest first. Takes one query.
+
+    With `since`, only the messages from this one on, if it is on the branch.
+    """
+    if tip is None:
+        return []
+    rows = _rows(_statements().branch, [tip, limit, _NONE if since is None else since])
+    return [_read(row) for row in rows]
+
+
+def read_messages(ids: Sequence[int]) -> list[Read]:
+    """Return these messages, sorted by depth. Takes one query."""
+    if not ids:
+        return []
+    placeholders = ", ".join(["%s"] * len(ids))
+    return [_read(row) for row in _rows(_statements().by_id.format(ids=placeholders), ids)]
+
+
+def _rows(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _read(row: tuple[Any, ...]) -> Read:
+    statements = _statements()
+    first = statements.message.width
+    second = first + statements.generation.width
+    message = statements.message.make(row[:first])
+    generation = None
+    if row[first] is not None:
+        generation = statements.generation.make(row[first:second])
+        generation.message = message
+        generation.model = statements.chat_model.make(row[second:-1])
+    return Read(message, generation, bool(row[-1]))
