@@ -84,11 +84,12 @@ def complete(read: Sequence[branches.Read]) -> list[Entry]:
     are read first, in one statement. If a generation ends before the journal is read, its entry is open and perhaps
     incomplete, and following it brings the rest. In any other order the entry could appear to be finished and empty.
     """
-    with_parts = [found.message for found in read if found.has_parts]
+    nothing = MessagePart.objects.none()
+    nothing._result_cache = []
     for found in read:
         if not found.has_parts:
-            found.message._prefetched_objects_cache = {"parts": MessagePart.objects.none()}
-    prefetch_related_objects(with_parts, "parts")
+            found.message._prefetched_objects_cache = {"parts": nothing}
+    prefetch_related_objects([found.message for found in read if found.has_parts], "parts")
     journal = read_journal(
         [found.generation.pk for found in read if found.generation is not None and found.generation.is_active]
     )
