@@ -28,7 +28,6 @@ from conversations.common.requests import is_fragment
 
 PAGE_LENGTH = 40
 """The number of messages shown at once. Earlier ones are one click away."""
-SIDEBAR_LENGTH = 200
 MAX_EXPORTED = 10_000
 
 
@@ -73,7 +72,7 @@ def _chat_page(
     context = {
         **_thread_context(conversation, entries, user=request.user),
         "notices": request.user.notices.warnings_to_show(),
-        "conversations": Conversation.objects.visible_to(request.user).newest_first()[:SIDEBAR_LENGTH],
+        "conversations": Conversation.objects.visible_to(request.user).in_sidebar(),
         "use": request.verdict,
         "is_guest": request.user.account_type == User.AccountType.GUEST,
         "guest_id": request.session.pop(guests.SESSION_KEY, ""),

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from channels.db import database_sync_to_async
 from django.conf import LazySettings
+from django.utils import timezone
 
 from conversations.accounts.models import User
 from conversations.chat.models import Conversation, Generation, Message
+from conversations.chat.models.conversations import SIDEBAR_LENGTH
 from tests.fakes import RunningUpstream
 from tests.page import HOST, Page, signed_in
 
@@ -104,6 +106,22 @@ async def test_a_first_message_starts_a_conversation_and_gets_an_answer(
     assert 'hx-target=".open" hx-swap="delete"' in frames
     assert f'name="message" value="{answer.uuid}"' in frames
     assert answer.text == "Hello, **Alice**."
+
+
+async def test_a_new_conversation_leaves_the_sidebar_as_long_as_before(
+    tab: Page, alice: User, upstream: RunningUpstream
+) -> None:
+    now = timezone.now()
+    await Conversation.objects.abulk_create(
+        Conversation(owner=alice, title=f"Old {number}", created_at=now, last_activity_at=now)
+        for number in range(SIDEBAR_LENGTH)
+    )
+    client = await database_sync_to_async(signed_in)(alice)
+    page = await database_sync_to_async(client.get)("/")
+    assert page.content.decode().count('class="conversations__link"') == SIDEBAR_LENGTH
+    await tab.say("One more")
+    frame = await tab.until("#location")
+    assert frame.count('class="conversations__link"') == SIDEBAR_LENGTH
 
 
 async def test_the_second_message_goes_to_the_same_conversation(tab: Page, upstream: RunningUpstream) -> None:

@@ -38,8 +38,6 @@ from .presence import Presence, current_presence
 
 logger = logging.getLogger(__name__)
 
-SIDEBAR_LENGTH = 50
-
 
 class ChatConsumer(AsyncWebsocketConsumer):
     """The connection of one open page, which follows the conversation that the page shows."""
@@ -271,8 +269,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         )
 
     async def _show_as_begun(self, conversation: Conversation) -> None:
-        newest = await database_sync_to_async(_sidebar)(self.visitor.user)
-        await self._send(fragments.conversation_begun(conversation, conversations=newest))
+        # The list may be long, so it is rendered in the thread that reads it.
+        await self._send(await database_sync_to_async(_begun)(self.visitor.user, conversation))
 
     async def _show_what_is_left(self, verdict: Verdict) -> None:
         signup = await database_sync_to_async(access.signup_mode)()
@@ -312,5 +310,6 @@ def _language_of(scope: Any) -> str:
     return settings.LANGUAGE_CODE
 
 
-def _sidebar(user: User) -> list[Conversation]:
-    return list(Conversation.objects.visible_to(user).newest_first()[:SIDEBAR_LENGTH])
+def _begun(user: User, conversation: Conversation) -> str:
+    newest = list(Conversation.objects.visible_to(user).in_sidebar())
+    return fragments.conversation_begun(conversation, conversations=newest)

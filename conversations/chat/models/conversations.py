@@ -7,6 +7,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 TITLE_LENGTH = 80
+SIDEBAR_LENGTH = 200
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -20,6 +21,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def newest_first(self) -> Self:
         return self.order_by("-last_activity_at", "-pk")
+
+    def in_sidebar(self) -> Self:
+        """Return the newest conversations, as many as the sidebar lists."""
+        return self.newest_first()[:SIDEBAR_LENGTH]
 
 
 class Conversation(models.Model):
