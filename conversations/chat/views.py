@@ -18,7 +18,7 @@ from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.chat.forms import ContinueForm, FeedbackForm, RenameForm, SendForm, StopForm, first_error
 from conversations.chat.generation.transcript import Entry, read_branch
-from conversations.chat.models import Conversation, Message
+from conversations.chat.models import Conversation, Generation, Message
 from conversations.chat.rendering import fragments
 from conversations.chat.services import conversations, turns
 from conversations.chat.services import feedback as feedback_operations
@@ -68,7 +68,7 @@ def _chat_page(
     entries = read_branch(conversation, limit=PAGE_LENGTH, before=before) if conversation else []
     allowed = access.model_ids(request.verdict)
     offered = [catalogue.Facts.of(model) for model in catalogue.offered_models(allowed=allowed)]
-    asked_for = form["model"].value() if form else ""
+    preferred = form["model"].value() if form else _last_model(request.user, conversation, offered)
     context = {
         **_thread_context(conversation, entries, user=request.user),
         "notices": request.user.notices.warnings_to_show(),
@@ -77,7 +77,7 @@ def _chat_page(
         "is_guest": request.user.account_type == User.AccountType.GUEST,
         "guest_id": request.session.pop(guests.SESSION_KEY, ""),
         "models": offered,
-        "chosen_model": next((m for m in offered if m.slug == asked_for), offered[0] if offered else None),
+        "chosen_model": next((m for m in offered if m.slug == preferred), offered[0] if offered else None),
         "setup_problem": "" if offered else catalogue.SETUP_PROBLEM,
         "max_input_chars": settings.CHAT_MAX_INPUT_CHARS,
         "form": form,
@@ -85,6 +85,16 @@ def _chat_page(
         "client_id": uuid.uuid4(),
     }
     return render(request, "chat/chat.html", context, status=status)
+
+
+def _last_model(user: User, conversation: Conversation | None, offered: list[catalogue.Facts]) -> str:
+    """Return the slug of the model that last answered in this conversation, or in any if there is none."""
+    if len(offered) < 2:
+        return ""
+    generations = Generation.objects.visible_to(user)
+    if conversation is not None:
+        generations = generations.filter(conversation=conversation)
+    return generations.order_by("-created_at", "-pk").values_list("model__slug", flat=True).first() or ""
 
 
 @highlighting.shared_wait()

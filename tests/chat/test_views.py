@@ -15,7 +15,7 @@ from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Conversation, Generation, GenerationChunk, Message
 from conversations.chat.services import turns
 from tests.admin_urls import admin_of
-from tests.factories import make_turn
+from tests.factories import make_model, make_turn
 
 pytestmark = pytest.mark.django_db
 
@@ -87,6 +87,30 @@ def test_the_empty_page_names_the_model(client: Client, model: ChatModel) -> Non
     page = client.get("/").content.decode()
     assert "<strong>Fake</strong>" in page
     assert "16,000" in page
+
+
+def chosen_model(client: Client, path: str = "/") -> str:
+    found = re.search(r'<option value="([^"]*)"[^>]*?\sselected>', client.get(path).content.decode())
+    assert found
+    return found.group(1)
+
+
+def test_the_last_model_used_is_chosen_again(
+    client: Client, alice: User, charlie: User, model: ChatModel
+) -> None:
+    other = make_model("other")
+    assert chosen_model(client) == "fake"
+    with_other = make_turn(alice, model_slug="other").conversation
+    make_turn(charlie, model_slug="fake")
+    assert chosen_model(client) == "other"
+    with_default = make_turn(alice, model_slug="fake").conversation
+    assert chosen_model(client) == "fake"
+    # An older conversation keeps its own model.
+    assert chosen_model(client, f"/c/{with_other.uuid}/") == "other"
+    assert chosen_model(client, f"/c/{with_default.uuid}/") == "fake"
+    make_model("third")
+    ChatModel.objects.filter(pk=other.pk).update(enabled=False)
+    assert chosen_model(client, f"/c/{with_other.uuid}/") == "fake"
 
 
 def test_without_a_model_the_page_says_how_to_set_one_up(client: Client) -> None:
