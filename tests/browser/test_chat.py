@@ -368,6 +368,35 @@ def test_columns_of_a_table_are_aligned(page: Page, upstream: RunningUpstream) -
     assert aligned == ["left", "center", "right"]
 
 
+MIXED = [
+    *("An English paragraph.\n\n", "פסקה בעברית עם `code()`.\n\n", "- one\n- שתיים\n\n"),
+    *("> ציטוט\n\n", "```\nשלום\n```\n\n", "| מילה | word |\n|---|---|\n| שלום | hello |\n\n", "סוף"),
+]
+
+
+def test_each_block_runs_in_the_direction_of_its_text(page: Page, upstream: RunningUpstream) -> None:
+    upstream.answer_with(*MIXED, upstream.hold(), ".")
+    say(page, "Go")
+    expect(page.locator(".open")).to_contain_text("סוף")
+    directions = """blocks => blocks.map(
+        (block) => `${block.localName} ${getComputedStyle(block).direction}`)"""
+    blocks = page.locator(".prose :is(p, li, blockquote, table, th, td, code)")
+    expected = [
+        *("p ltr", "p rtl", "code ltr", "li ltr", "li rtl", "blockquote rtl", "p rtl", "code ltr"),
+        *("table rtl", "th rtl", "th ltr", "td rtl", "td ltr", "p rtl"),
+    ]
+    assert blocks.evaluate_all(directions) == expected
+    upstream.release()
+    wait_for_end(page)
+    assert blocks.evaluate_all(directions) == expected
+    # The marker of a list item stands on the side where its text begins.
+    left, right = page.locator(".done li").evaluate_all(
+        "items => items.map((item) => [item.offsetLeft, item.offsetLeft + item.offsetWidth])"
+    )
+    assert left[0] > right[0]
+    assert left[1] > right[1]
+
+
 def test_times_in_traditional_chinese_use_24_hours(
     new_context: Callable[..., BrowserContext], upstream: RunningUpstream
 ) -> None:

@@ -187,7 +187,7 @@ async def test_the_stream_resumes_at_the_cursor(tab: Page, alice: User, upstream
     )
     assert (
         await again.frame()
-        == '<hx-partial hx-target=".open" hx-swap="innerHTML"><p>Second\nline</p>\n</hx-partial>'
+        == '<hx-partial hx-target=".open" hx-swap="innerHTML"><p dir="auto">Second\nline</p>\n</hx-partial>'
     )
     upstream.release()
     frames = await again.until("The answer is complete")

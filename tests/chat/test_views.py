@@ -135,7 +135,8 @@ def test_a_running_answer_shows_the_text_so_far(client: Client, alice: User, mod
     GenerationChunk.objects.create(generation=turn.generation, offset=11, text="ond\nline")
     page = client.get(f"/c/{turn.conversation.uuid}/").content.decode()
     assert re.search(
-        r'<div class="prose done"[^>]*><p>First.</p>\s*</div><div class="prose open"[^>]*><p>Second\nline</p>',
+        r'<div class="prose done"[^>]*><p dir="auto">First.</p>\s*</div>'
+        r'<div class="prose open"[^>]*><p dir="auto">Second\nline</p>',
         page,
     )
     assert 'name="offset" value="8"' in page

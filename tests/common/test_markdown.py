@@ -43,6 +43,8 @@ FRAGMENTS = [
         "1",
         "2. ",
         "x\n",
+        "שלום ",
+        "مرحبا.",
         "&amp; ",
         "&",
         "<b>",
@@ -162,7 +164,7 @@ def test_long_lists_are_cut_between_items_and_continue_numbering() -> None:
     assert html.count("<ol") > 1
     starts = [int(start) for start in re.findall(r'<ol start="(\d+)"', html)]
     assert starts == sorted(starts)
-    assert html.count("<li>") == 60
+    assert html.count("<li ") == 60
 
 
 def test_a_link_defined_later_needs_the_whole_text() -> None:
@@ -283,13 +285,16 @@ TAGS = {
     ),
     *("code", "pre", "div", "span", "button", "table", "thead", "tbody", "tr", "th", "td"),
 }
-ATTRIBUTES = {"href", "title", "target", "rel", "class", "start", "type", "data-copy", "tabindex"}
+ATTRIBUTES = {"href", "title", "target", "rel", "class", "start", "type", "data-copy", "tabindex", "dir"}
 
 
 def assert_harmless(html: str) -> None:
     for tag, attributes in read(html).tags:
         assert tag in TAGS
         assert set(attributes) <= ATTRIBUTES
+        assert attributes.get("dir", "auto") == (
+            "ltr" if tag in {"code", "div"} and "dir" in attributes else "auto"
+        )
         if "href" in attributes:
             assert re.match(r"(?i)https?://[^/\\]|mailto:", attributes["href"] or "")
             assert attributes["rel"] == "noopener noreferrer nofollow ugc"
@@ -334,10 +339,35 @@ def test_a_link_shows_where_it_leads(text: str, shown: str) -> None:
     assert text_of(render_markdown(text)).strip() == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# a\n\nb\n", ["h1 auto", "p auto"]),
+        ("- a\n- b\n  - c\n", ["ul", "li auto", "li auto", "ul", "li auto"]),
+        ("1. a\n\n   b\n", ["ol", "li auto", "p", "p auto"]),
+        ("> a\n>\n> b\n", ["blockquote auto", "p", "p auto"]),
+        ("> - a\n> - b\n", ["blockquote auto", "ul", "li", "li auto"]),
+        (
+            "|a|b|\n|-|-|\n|c|d|\n",
+            *[["div", "table auto", "thead", "tr", "th", "th auto", "tbody", "tr", "td auto", "td auto"]],
+        ),
+        ("a `b`\n", ["p auto", "code ltr"]),
+        ("```\na\n```\n", ["div ltr", "div", "span", "button", "pre", "code"]),
+        ("- ```\n  a\n  ```\n", ["ul", "li auto", "div ltr", "div", "span", "button", "pre", "code"]),
+    ],
+)
+def test_each_block_has_the_direction_of_its_own_text(text: str, expected: list[str]) -> None:
+    """Check that only the first block of a container has no direction of its own, because it decides for both."""
+    tags = read(render_markdown(text)).tags
+    assert [
+        f"{tag} {attributes['dir']}" if "dir" in attributes else tag for tag, attributes in tags
+    ] == expected
+
+
 def test_tables_scroll_and_are_aligned_by_class() -> None:
     html = render_markdown("| a | b |\n|--:|---|\n| 1 | 2 |\n")
-    assert '<div class="table" tabindex="0"><table>' in html
-    assert '<td class="align-right">1</td>' in html
+    assert '<div class="table" tabindex="0"><table dir="auto">' in html
+    assert '<td class="align-right" dir="auto">1</td>' in html
     assert "style" not in html
 
 

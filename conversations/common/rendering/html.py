@@ -38,6 +38,21 @@ _DISGUISE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
 _SAFE_ADDRESS = re.compile(r"(?i)(?:https?://[^/\\\s]|mailto:[^\s])")
 _ALIGNMENT = re.compile(r"text-align:(left|center|right)")
 
+_OPENS_TEXT = frozenset(
+    {
+        "paragraph_open",
+        "heading_open",
+        "blockquote_open",
+        "list_item_open",
+        "table_open",
+        "th_open",
+        "td_open",
+    }
+)
+"""The tokens whose text has a direction of its own."""
+_OPENS_CONTAINER = frozenset({"blockquote_open", "list_item_open", "table_open"})
+_IS_TRANSPARENT = frozenset({"bullet_list_open", "ordered_list_open", "thead_open", "tr_open"})
+
 _CLEANER = nh3.Cleaner(
     tags={
         *(
@@ -68,6 +83,13 @@ _CLEANER = nh3.Cleaner(
         "pre": {"tabindex"},
         "div": {"tabindex"},
     },
+    tag_attribute_values={
+        **{
+            tag: {"dir": {"auto"}}
+            for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "li", "table", "th", "td")
+        },
+        **{tag: {"dir": {"ltr"}} for tag in ("code", "div")},
+    },
     allowed_classes={
         "div": {"code", "code__bar", "table"},
         "span": {
@@ -97,6 +119,9 @@ class _Renderer(RendererHTML):
     def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return render_code(tokens[idx].content, language="", is_finished=bool(env["finished"]))
 
+    def code_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return f'<code dir="ltr">{escape(tokens[idx].content)}</code>'
+
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         token = tokens[idx]
         text = self.renderInlineAsText(token.children or [], options, env)
@@ -119,7 +144,7 @@ class _Renderer(RendererHTML):
         return "</a>" + ("" if names_itself else _host_note(host))
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return '<div class="table" tabindex="0"><table>\n'
+        return f'<div class="table" tabindex="0"><table{_direction(tokens[idx])}>\n'
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return "</table></div>\n"
@@ -134,7 +159,26 @@ class _Renderer(RendererHTML):
 def _cell(token: Token) -> str:
     # The Content-Security-Policy would block a style attribute.
     aligned = _ALIGNMENT.search(str(token.attrs.get("style", "")))
-    return f'<{token.tag} class="align-{aligned.group(1)}">' if aligned else f"<{token.tag}>"
+    alignment = f' class="align-{aligned.group(1)}"' if aligned else ""
+    return f"<{token.tag}{alignment}{_direction(token)}>"
+
+
+def _direction(token: Token) -> str:
+    return ' dir="auto"' if "dir" in token.attrs else ""
+
+
+def _set_directions(tokens: Sequence[Token]) -> None:
+    """Let the browser choose the direction of each block of text by its first letter.
+
+    A browser ignores inner elements that have a direction of their own. So the first block of a list item, quotation or
+    table has none, and the direction of its text also places the bullet, the line beside the quotation or the columns.
+    """
+    is_first = False
+    for token in tokens:
+        if token.type in _OPENS_TEXT and not is_first:
+            token.attrSet("dir", "auto")
+        if token.type not in _IS_TRANSPARENT:
+            is_first = token.type in _OPENS_CONTAINER
 
 
 @dataclass(slots=True)
@@ -196,6 +240,7 @@ def parse_blocks(text: str) -> tuple[list[Token], References]:
 def render_blocks(tokens: list[Token], references: References, *, is_finished: bool) -> str:
     """Return sanitised HTML. Only finished code is highlighted, to avoid repeating it for each new line."""
     env = {"references": references.addresses, "used": references, "finished": is_finished}
+    _set_directions(tokens)
     _INLINE.core.process(StateCore("", _INLINE, env, tokens))
     return clean(str(_INLINE.renderer.render(tokens, _INLINE.options, env)))
 
@@ -214,7 +259,7 @@ def render_code(code: str, *, language: str, is_finished: bool) -> str:
     """Return a code block with its language and a copy button."""
     coloured = highlighting.highlight(code, language=language) if is_finished else None
     return (
-        f'<div class="code"><div class="code__bar"><span class="code__language">{escape(language[:40])}</span>'
+        f'<div class="code" dir="ltr"><div class="code__bar"><span class="code__language">{escape(language[:40])}</span>'
         f'<button type="button" class="code__copy" data-copy>{escape(_("Copy"))}</button></div>'
         f'<pre tabindex="0"><code>{coloured if coloured is not None else escape(code)}</code></pre></div>\n'
     )
