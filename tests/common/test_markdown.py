@@ -43,6 +43,14 @@ FRAGMENTS = [
         "1",
         "2. ",
         "x\n",
+        "\\(a_1*b*",
+        "\\) ",
+        "\\[\n",
+        "\\\\ ",
+        "\\]",
+        "$x*y*",
+        "$ ",
+        "$$\n",
         "שלום ",
         "مرحبا.",
         "&amp; ",
@@ -337,6 +345,47 @@ def test_mixtures_produce_no_hostile_html(text: str) -> None:
 )
 def test_a_link_shows_where_it_leads(text: str, shown: str) -> None:
     assert text_of(render_markdown(text)).strip() == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Euler: \\(e^{i\\pi} + 1 = 0\\), also \\[a*b*c\\].",
+        "\\(\\{a_1, a_2\\} \\, b\\)",
+        "$a*b*c$ and $\\frac{1}{2} \\, x_1*x_2*$.",
+        "$$a*b*c \\\\ d$$",
+        "\\[\na*b*c \\\\\n- d\n= e\n# f\n\\]",
+        "$$\na*b*c\n+ d\n$$",
+        "We get\n\\[\n1. a\n\\]\nand more.",
+        "Costs $5, not $10 or 20$.",
+    ],
+)
+def test_formulas_stay_as_they_were_written(text: str) -> None:
+    html = render_markdown(text)
+    assert {tag for tag, _attributes in read(html).tags} == {"p"}
+    assert text_of(html).strip() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("\\*a\\* \\(b", "*a* (b"),
+        ("\\\\(*a*\\\\)", "\\(<em>a</em>\\)"),
+        ("*$5* or *$6*", "<em>$5</em> or <em>$6</em>"),
+        ("$HOME and *$PATH*", "$HOME and <em>$PATH</em>"),
+        ("$ *a* $", "$ <em>a</em> $"),
+        ("A$ `$x` $", 'A$ <code dir="ltr">$x</code> $'),
+        ("$a\n*b*$", "$a\n<em>b</em>$"),
+    ],
+)
+def test_other_text_with_such_characters_is_still_markdown(text: str, html: str) -> None:
+    assert render_markdown(text) == f'<p dir="auto">{html}</p>\n'
+
+
+def test_a_formula_looks_the_same_before_its_end_arrives() -> None:
+    stream = MarkdownStream()
+    assert text_of(stream.feed("So \\(a_1*b*").open) == "So \\(a_1*b*\n"
+    assert text_of(stream.feed("c\\).").open) == "So \\(a_1*b*c\\).\n"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from pygments.token import STANDARD_TYPES
 
 from . import highlighting
+from .maths import keep_formulas
 
 # The parser takes more time the more of these a text has. Beyond these limits, text is shown as it was written.
 _DEEPEST_NESTING = 24
@@ -216,6 +217,7 @@ def _make_parser(*rules: str) -> MarkdownIt:
     """Return a parser that runs only these core rules."""
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST_NESTING}, renderer_cls=_Renderer)
     parser.enable(["table", "strikethrough"])
+    keep_formulas(parser)
     parser.core.ruler.at("inline", _parse_inline)
     parser.core.ruler.enableOnly(rules)
     normalize = parser.normalizeLink
