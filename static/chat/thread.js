@@ -1,7 +1,7 @@
 "use strict";
 
 /* The messages: follow an answer only while the reader is at the end, keep the reading position when earlier messages load,
-   and copy the source text. */
+   count down until an answer can be tried again, and copy the source text. */
 (() => {
   const byId = (id) => document.getElementById(id);
   const chat = byId("chat");
@@ -80,7 +80,25 @@
     }
   };
 
+  /** Disable buttons that would be refused, and show on them how long to wait. */
+  const countDown = () => {
+    for (const button of thread.querySelectorAll("[data-wait-seconds]")) {
+      const text = button.textContent;
+      const end = Date.now() + 1_000 * button.dataset.waitSeconds;
+      delete button.dataset.waitSeconds;
+      const show = () => {
+        const left = Math.ceil((end - Date.now()) / 1_000);
+        const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+        button.disabled = left > 0;
+        button.textContent = left > 0 ? button.dataset.textWaiting.replace("{time}", time) : text;
+        if (left > 0 && button.isConnected) setTimeout(show, 1_000);
+      };
+      show();
+    }
+  };
+
   const finish = () => {
+    countDown();
     localiseTimes();
     makeScrollable();
   };

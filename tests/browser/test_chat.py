@@ -159,6 +159,23 @@ def test_a_failed_answer_can_be_tried_again(page: Page, upstream: RunningUpstrea
     expect(page.locator(".message--assistant .done")).to_have_text("Better now.")
 
 
+def test_an_answer_can_be_tried_again_after_the_time_to_wait(page: Page, upstream: RunningUpstream) -> None:
+    page.clock.install()
+    page.goto("/")
+    upstream.fault = "rate-limit-long"
+    say(page, "Go")
+    button = page.locator(".status__continue button")
+    expect(button).to_have_text(re.compile(r"^Try again in (2:00|1:5\d)$"))
+    expect(button).to_be_disabled()
+    page.clock.fast_forward("00:30")
+    expect(button).to_have_text(re.compile(r"^Try again in 1:[0-3]\d$"))
+    page.reload()
+    expect(button).to_be_disabled()
+    page.clock.fast_forward("03:00")
+    expect(button).to_have_text("Try again")
+    expect(button).to_be_enabled()
+
+
 def test_a_refused_message_stays_and_shows_the_reason(page: Page, upstream: RunningUpstream) -> None:
     page.get_by_role("button", name="Options").click()
     page.locator("#max-tokens").evaluate(

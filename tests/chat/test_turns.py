@@ -206,6 +206,28 @@ def test_which_answers_can_be_continued(status: str, finish_reason: str, expecte
     assert can_continue(Generation(status=status, finish_reason=finish_reason)) is expected
 
 
+def test_an_answer_in_a_conversation_that_is_too_long_cannot_be_continued() -> None:
+    assert not can_continue(Generation(status="failed", error_code="context_length"))
+
+
+def test_an_answer_can_be_tried_again_once_the_service_has_been_left_alone(
+    alice: User, model: ChatModel
+) -> None:
+    turn = start(alice)
+    end(turn.generation, status="failed", retry_at=NOW + dt.timedelta(seconds=20))
+    message = turn.generation.message.uuid
+
+    def try_again(seconds: float) -> Generation:
+        now = NOW + dt.timedelta(seconds=seconds)
+        return turns.continue_answer(user=alice, message=message, client_id=uuid.uuid4(), now=now)
+
+    with pytest.raises(Refused, match=r"Wait 20 seconds\."):
+        try_again(0.5)
+    with pytest.raises(Refused, match=r"Wait 1 second\."):
+        try_again(19.5)
+    assert try_again(20).status == "queued"
+
+
 def test_continuing_an_answer_extends_the_same_message(alice: User, model: ChatModel) -> None:
     turn = start(alice)
     end(turn.generation, status="interrupted", text="Half of")

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import translation
+from django.utils import timezone, translation
 
 from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
+from conversations.chat.models import Generation
+from conversations.chat.models.generations import ErrorCode
 from conversations.common.rendering.markdown import render_markdown
+from tests.factories import DAY, make_answer
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +78,31 @@ def test_only_the_default_note_is_translated(client: Client, model: ChatModel) -
 def test_the_note_for_an_image_uses_the_colon_of_the_language(language: str, colon: str) -> None:
     with translation.override(language):
         assert f"{colon}evil.example" in render_markdown("![x](https://evil.example/p.png)")
+
+
+@pytest.mark.parametrize("code", ErrorCode.values)
+@pytest.mark.parametrize(("text", "action"), [("Half of", "Continue"), ("", "Try again")])
+def test_an_error_never_names_another_action_than_its_button(
+    client: Client, alice: User, model: ChatModel, code: str, text: str, action: str
+) -> None:
+    message = make_answer(alice, text)
+    Generation.objects.update(status="failed", error_code=code)
+    page = client.get(f"/c/{message.conversation.uuid}/").content.decode()
+    status = page.partition(f'id="s-{message.uuid}"')[2].partition('id="composer"')[0]
+    words = re.findall(r"Continue|Try again", re.sub(r"<[^>]*>", "", status))
+    assert words == ([] if code == ErrorCode.CONTEXT_LENGTH else [action])
+
+
+def test_the_button_says_how_long_to_wait(client: Client, alice: User, model: ChatModel) -> None:
+    message = make_answer(alice, "")
+    now = timezone.now()
+    Generation.objects.update(status="failed", error_code="rate_limited", retry_at=now + DAY)
+    page = client.get(f"/c/{message.conversation.uuid}/").content.decode()
+    found = re.search(r'data-wait-seconds="(\d+)" data-text-waiting="Try again in {time}">Try again<', page)
+    assert found
+    assert 86_000 < int(found.group(1)) <= 86_400
+    Generation.objects.update(retry_at=now)
+    assert "data-wait-seconds" not in client.get(f"/c/{message.conversation.uuid}/").content.decode()
 
 
 def test_an_invalid_request_gets_an_error_page_of_the_site() -> None:

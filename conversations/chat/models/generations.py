@@ -11,10 +11,14 @@ from .conversations import Conversation, Message, PartKind
 
 
 class ErrorCode(models.TextChoices):
-    """The reasons why a generation failed. Users read the label, which says what happened and what to do."""
+    """The reasons why a generation failed.
 
-    UNREACHABLE = "unreachable", _("The model service can't be reached. Try again in a moment.")
-    TIMEOUT = "timeout", _("The model took too long to answer. Try again.")
+    Users read the label, which says what happened. If pressing the button below the answer is all they can do about
+    it, the label leaves that to the button, which is named Continue or Try again.
+    """
+
+    UNREACHABLE = "unreachable", _("The model service can't be reached.")
+    TIMEOUT = "timeout", _("The model took too long to answer.")
     UNAUTHORIZED = (
         "unauthorized",
         _("The model service rejected this site's API key. Please tell the administrator."),
@@ -29,12 +33,12 @@ class ErrorCode(models.TextChoices):
         "content_filter",
         _("The model service declined to answer. Try rephrasing your message."),
     )
-    RATE_LIMITED = "rate_limited", _("The model service is busy. Try again in a moment.")
+    RATE_LIMITED = "rate_limited", _("The model service is busy.")
     QUOTA = (
         "quota",
         _("This site has used up its quota with the model service. Please tell the administrator."),
     )
-    SERVER_ERROR = "server_error", _("The model service returned an error. Try again.")
+    SERVER_ERROR = "server_error", _("The model service returned an error.")
     PROTOCOL = (
         "protocol",
         _("The model service sent an invalid response. Please tell the administrator."),
@@ -43,7 +47,7 @@ class ErrorCode(models.TextChoices):
     INTERRUPTED = "interrupted", _("The answer was cut off before it was complete.")
     OVERLOADED = (
         "overloaded",
-        _("The model service keeps failing, so requests to it are paused. Try again in a few seconds."),
+        _("The model service keeps failing, so requests to it are paused for a few seconds."),
     )
     TOOL_CALL = (
         "tool_call",
@@ -55,7 +59,7 @@ class ErrorCode(models.TextChoices):
         "no_model",
         _("The demo model couldn't be started. Please tell the administrator."),
     )
-    INTERNAL = "internal", _("Something went wrong on this site. Try again.")
+    INTERNAL = "internal", _("Something went wrong on this site.")
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):

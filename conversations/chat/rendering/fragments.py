@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 from conversations.access.rules import Verdict
 from conversations.chat.generation.transcript import Entry
 from conversations.chat.models import Conversation, Generation, Message
-from conversations.chat.rules import can_continue
+from conversations.chat.rules import can_continue, seconds_until_retry
 from conversations.common.rendering.markdown import MarkdownStream, is_quick, render_markdown
 
 # Only the message being written has an element .open, directly after its finished blocks.
@@ -43,7 +43,7 @@ class Note:
     finish_reason: str
     max_tokens: int
     error_message: str
-    retry_after_seconds: int | None
+    retry_after_seconds: int
     trimmed_messages: int
     model: str
     prompt_tokens: int | None
@@ -55,9 +55,6 @@ class Note:
 
 def note_of(generation: Generation) -> Note:
     """Return what the page shows of a generation."""
-    wait = None
-    if generation.retry_at is not None:
-        wait = max(0, round((generation.retry_at - timezone.now()).total_seconds())) or None
     return Note(
         uuid=generation.uuid,
         status=generation.status,
@@ -65,7 +62,7 @@ def note_of(generation: Generation) -> Note:
         finish_reason=generation.finish_reason,
         max_tokens=generation.max_tokens,
         error_message=str(generation.get_error_code_display()) if generation.error_code else "",
-        retry_after_seconds=wait,
+        retry_after_seconds=seconds_until_retry(generation, now=timezone.now()),
         trimmed_messages=generation.trimmed_messages,
         model=generation.model.label,
         prompt_tokens=generation.prompt_tokens,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from conversations.access import rules as access_rules
 from conversations.access import selectors as access
@@ -18,7 +19,7 @@ from conversations.catalogue.models import ChatModel
 from conversations.chat.generation import changes, ending
 from conversations.chat.models import Conversation, Generation, Message
 from conversations.chat.models.conversations import TITLE_LENGTH
-from conversations.chat.rules import can_continue
+from conversations.chat.rules import can_continue, seconds_until_retry
 from conversations.chat.services import caps
 from conversations.common.refusals import Refused
 from conversations.limits import rules as limits
@@ -109,7 +110,8 @@ def start_turn(
 def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now: dt.datetime) -> Generation:
     """Queue a generation that continues an answer from its current text. Raises Refused.
 
-    Only the last answer can be continued, and only if it was stopped, interrupted or cut off, or if it failed.
+    Only the last answer can be continued, and only if it was stopped, interrupted or cut off, or if it failed. If the
+    model service named a time to wait, that must have passed.
     """
     author = _lock_author(user)
     answer = (
@@ -130,6 +132,15 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
     last = answer.generations.select_related("model").order_by("-pk").first()
     if conversation.head_id != answer.pk or answer.is_hidden or last is None or not can_continue(last):
         raise Refused(_("This answer can't be continued."))
+    if wait := seconds_until_retry(last, now=now):
+        raise Refused(
+            ngettext(
+                "The model service is busy. Wait %(seconds)s second.",
+                "The model service is busy. Wait %(seconds)s seconds.",
+                wait,
+            )
+            % {"seconds": number_format(wait)}
+        )
     # Reload the text under the lock, because another generation may just have added to it.
     answer.refresh_from_db(fields=["text"])
     verdict = _verdict_on(author, now=now, is_new_message=False)

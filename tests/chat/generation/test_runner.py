@@ -142,7 +142,8 @@ async def test_every_fault_ends_the_generation(
     upstream.fault = fault
     generation = await until(has_ended, await start(alice, "A secret question"))
     assert (generation.status, generation.error_code, generation.message.text) == (status, code, text)
-    assert can_continue(generation) is (status != "complete" or generation.finish_reason == "length")
+    is_cut = generation.finish_reason == "length"
+    assert can_continue(generation) is (is_cut if status == "complete" else code != "context_length")
     assert not await GenerationChunk.objects.aexists()
 
 
