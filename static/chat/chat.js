@@ -152,6 +152,11 @@
     chat.dispatchEvent(new CustomEvent("chat:accepted"));
   };
 
+  // No answer is being written any more, so the next message can be sent.
+  chat.addEventListener("chat:idle", () => {
+    if (problem.textContent.trim() === words.textBusy) say("");
+  });
+
   input.addEventListener("input", () => {
     say("");
     saveDraft();

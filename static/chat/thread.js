@@ -116,6 +116,7 @@
       if (!message.querySelector(".open")) message.removeAttribute("aria-busy");
     }
     finish();
+    if (!thread.querySelector(".open")) chat.dispatchEvent(new CustomEvent("chat:idle"));
     // The button that had the focus may have been removed.
     const hasLostFocus = document.activeElement === document.body || !document.activeElement.checkVisibility();
     if (hasKeyboard && hasLostFocus) byId("text").focus({ preventScroll: true });

@@ -188,6 +188,28 @@ def test_a_refused_message_stays_and_shows_the_reason(page: Page, upstream: Runn
     expect(page.locator("#thread .message")).to_have_count(0)
 
 
+def test_the_wait_for_an_answer_is_not_asked_for_once_it_has_ended(
+    page: Page, upstream: RunningUpstream
+) -> None:
+    for end in ("complete", "stopped"):
+        upstream.answer_with("Begun ", upstream.hold(), "and ended.")
+        say(page, "One")
+        expect(page.locator(".open")).to_contain_text("Begun")
+        say(page, "Two")
+        expect(page.locator("#composer-error")).to_contain_text("still being written")
+        if end == "complete":
+            upstream.release()
+        else:
+            page.get_by_role("button", name="Stop").click()
+        wait_for_end(page)
+        expect(page.locator("#composer-error")).to_be_empty()
+        expect(page.locator("#text")).to_have_value("Two")
+    # Another refusal stays.
+    page.locator("#text").fill("x" * 16_001)
+    page.locator("#text").press("Enter")
+    expect(page.locator("#composer-error")).to_contain_text("too long")
+
+
 def test_a_message_over_the_limit_is_not_sent(page: Page, upstream: RunningUpstream) -> None:
     page.locator("#text").fill("x" * 16_001)
     expect(page.locator("#composer-count")).to_contain_text("16,001")
