@@ -108,9 +108,16 @@ class AckForm(forms.Form):
     received = forms.IntegerField(min_value=0, max_value=2**53)
 
 
-class RenameForm(forms.Form):
-    """A new title for a conversation."""
+class DeleteForm(forms.Form):
+    """A request to delete a conversation, with the id of the one that the page shows."""
 
+    conversation = forms.UUIDField(required=False)
+
+
+class RenameForm(forms.Form):
+    """A new title for a conversation, with the id of the one that the page shows."""
+
+    conversation = forms.UUIDField(required=False)
     title = forms.CharField(max_length=TITLE_LENGTH)
 
 

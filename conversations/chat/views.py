@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
@@ -16,7 +17,15 @@ from conversations.access.requests import UserRequest
 from conversations.access.services import guests
 from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
-from conversations.chat.forms import ContinueForm, FeedbackForm, RenameForm, SendForm, StopForm, first_error
+from conversations.chat.forms import (
+    ContinueForm,
+    DeleteForm,
+    FeedbackForm,
+    RenameForm,
+    SendForm,
+    StopForm,
+    first_error,
+)
 from conversations.chat.generation.transcript import Entry, read_branch
 from conversations.chat.models import Conversation, Generation, Message
 from conversations.chat.rendering import fragments
@@ -194,20 +203,31 @@ def _act_on_message(
 
 @require_POST
 def rename(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
-    """Rename a conversation."""
+    """Rename a conversation. A page with script stays where it is."""
     conversation = _conversation_or_404(request.user, public_id)
     form = RenameForm(request.POST)
     if not form.is_valid():
-        return _chat_page(request, conversation, refusal=first_error(form), status=422)
-    conversations.rename_conversation(
+        reason = first_error(form)
+        if is_fragment(request):
+            return HttpResponse(fragments.refusal(reason), status=422)
+        return _chat_page(request, conversation, refusal=reason, status=422)
+    renamed = conversations.rename_conversation(
         user=request.user, conversation=public_id, title=form.cleaned_data["title"]
     )
-    return redirect("conversation", public_id)
+    if not is_fragment(request):
+        return redirect("conversation", public_id)
+    shown = form.cleaned_data["conversation"]
+    title = fragments.location(renamed) if shown == public_id else ""
+    return HttpResponse(_conversation_list(request.user, shown=shown) + title)
+
+
+def _conversation_list(user: User, *, shown: uuid.UUID | None) -> str:
+    return fragments.conversation_list(Conversation.objects.visible_to(user).in_sidebar(), shown=shown)
 
 
 @require_POST
 def delete(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
-    """Delete a conversation."""
+    """Delete a conversation. A page with script stays where it is, unless it shows this conversation."""
     _conversation_or_404(request.user, public_id)
     is_deleted = conversations.delete_conversation(
         user=request.user, conversation=public_id, now=timezone.now()
@@ -219,7 +239,15 @@ def delete(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
                 "The conversation was removed from your list. It will be deleted once the report about it is decided."
             ),
         )
-    return redirect("chat")
+    form = DeleteForm(request.POST)
+    shown = form.cleaned_data["conversation"] if form.is_valid() else None
+    if not is_fragment(request):
+        return redirect("chat")
+    if shown == public_id:
+        return HttpResponse(headers={"HX-Redirect": reverse("chat")})
+    if not is_deleted:
+        return HttpResponse(headers={"HX-Refresh": "true"})  # The page then shows the message.
+    return HttpResponse(_conversation_list(request.user, shown=shown))
 
 
 @require_GET

@@ -15,10 +15,12 @@
     const title = (link ?? byId("title")).textContent.trim();
     const isOpenForAnother = byId("conversation-menu").matches(":popover-open") && byId("rename").action !== `${url}rename/`;
     if (isOpenForAnother) byId("conversation-menu").hidePopover();
-    byId("rename").action = `${url}rename/`;
+    for (const name of ["rename", "delete"]) {
+      byId(name).action = `${url}${name}/`;
+      byId(name).setAttribute("hx-post", `${url}${name}/`);
+    }
     byId("rename-title").value = title;
     byId("export").href = `${url}export/`;
-    byId("delete").action = `${url}delete/`;
     byId("delete").dataset.title = title;
   }, true);
 
@@ -44,16 +46,34 @@
     }
   };
 
+  // This runs before htmx, which listens on the form itself.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.dataset.confirm && !("confirmed" in form.dataset)) {
       event.preventDefault();
+      event.stopImmediatePropagation();
       ask(form);
-    } else if (form.id === "delete") {
+      return;
+    }
+    delete form.dataset.confirmed;
+    if (form.id === "delete") {
       forgetDrafts((key) => form.action.includes(key.split(":").at(-1)));
     } else if ("forgetDrafts" in form.dataset) {
       forgetDrafts(() => true); // The next user of this browser must not find them.
     }
+  }, true);
+
+  // --- After a conversation was renamed or deleted, the page stays where it is. ---
+
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    const form = ctx.sourceElement;
+    if (form.id !== "rename" && form.id !== "delete") return;
+    byId("conversation-menu").hidePopover();
+    if (document.activeElement?.checkVisibility() && document.activeElement !== document.body) return;
+    // The button that opened the menu was in the list, which is new.
+    const links = Array.from(document.querySelectorAll(".conversations__link"));
+    const link = links.find(({ href }) => form.action.startsWith(href));
+    (link ?? document.querySelector(".sidebar__new")).focus({ preventScroll: true });
   });
 
   // --- Facts about the model: only those of the chosen one are visible. ---

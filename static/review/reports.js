@@ -116,10 +116,15 @@
 
   const unsay = (box) => box?.querySelector(".went-wrong")?.remove();
 
-  /** Show an error next to the control that failed. */
+  /** Show an error next to the control that failed, or else next to the composer. */
   const complain = (source, text) => {
     const box = source.closest("form.report, .message, .account-notice, .earlier");
-    if (!box) return;
+    if (!box) {
+      const line = document.createElement("span");
+      line.textContent = text;
+      byId("composer-error").replaceChildren(line);
+      return;
+    }
     unsay(box);
     const line = document.createElement("p");
     line.className = "notice notice--error went-wrong";

@@ -354,6 +354,51 @@ def test_rename_and_delete(page: Page, upstream: RunningUpstream) -> None:
     expect(page.locator("#conversation-list a")).to_have_count(0)
 
 
+def choose_in_list(page: Page, title: str) -> None:
+    """Open the menu of a conversation from its row in the list."""
+    item = page.locator(".conversations__item", has_text=title)
+    item.hover()
+    item.get_by_role("button").click()
+
+
+def test_another_conversation_is_renamed_and_deleted_from_the_list(
+    page: Page, upstream: RunningUpstream
+) -> None:
+    for title in ("First", "Second", "Third"):
+        page.goto("/")
+        upstream.answer_with("Hi.")
+        say(page, title)
+        wait_for_end(page)
+    address = page.url
+    page.locator("#text").fill("Not sent yet")
+    page.evaluate("window.isSamePage = true")
+    choose_in_list(page, "First")
+    page.get_by_label("Title", exact=True).fill("Renamed")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.locator("#conversation-list a")).to_have_text(["Third", "Second", "Renamed"])
+    expect(page.locator("#conversation-menu")).to_be_hidden()
+    expect(page.locator("#conversation-list a").last).to_be_focused()
+    expect(page.locator("#title")).to_have_text("Third")
+    for title, left in (("Second", ["Third", "Renamed"]), ("Renamed", ["Third"])):
+        choose_in_list(page, title)
+        page.locator("#delete button").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text(f"“{title}”")
+        dialog.get_by_role("button", name="Delete").click()
+        expect(page.locator("#conversation-list a")).to_have_text(left)
+    choose_in_list(page, "Third")
+    page.get_by_label("Title", exact=True).fill("Shown")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.locator("#title")).to_have_text("Shown")
+    expect(page).to_have_title("Shown · Chat")
+    expect(page.locator("#conversation-list [aria-current]")).to_have_text("Shown")
+    assert page.url == address
+    assert page.evaluate("window.isSamePage")
+    expect(page.locator("#text")).to_have_value("Not sent yet")
+    page.reload()
+    expect(page.locator("#text")).to_have_value("Not sent yet")
+
+
 def test_earlier_messages_can_be_shown(page: Page, upstream: RunningUpstream) -> None:
     upstream.chars, upstream.length = 20, 3
     for number in range(22):

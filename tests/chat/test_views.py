@@ -15,7 +15,7 @@ from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Conversation, Generation, GenerationChunk, Message
 from conversations.chat.services import turns
 from tests.admin_urls import admin_of
-from tests.factories import make_model, make_turn
+from tests.factories import make_answer, make_model, make_report, make_turn
 
 pytestmark = pytest.mark.django_db
 
@@ -226,6 +226,44 @@ def test_a_conversation_can_be_renamed_and_deleted(client: Client, alice: User, 
     assert client.post(f"/c/{turn.conversation.uuid}/rename/", {"title": "x" * 81}).status_code == 422
     client.post(f"/c/{turn.conversation.uuid}/delete/")
     assert not Message.objects.exists()
+
+
+def test_a_page_stays_where_it_is_when_another_conversation_is_renamed_or_deleted(
+    client: Client, alice: User, model: ChatModel
+) -> None:
+    shown, other = (make_turn(alice, text).conversation for text in ("Shown", "Other"))
+    values = {"conversation": shown.uuid}
+    page = {"HX-Request": "true"}
+    answer = client.post(f"/c/{other.uuid}/rename/", {**values, "title": "<b>New</b>"}, headers=page)
+    frame = answer.content.decode()
+    assert answer.status_code == 200
+    assert frame.startswith('<hx-partial hx-target="#conversation-list"')
+    assert "&lt;b&gt;New&lt;/b&gt;" in frame
+    assert re.findall(r'aria-current="page">([^<]*)<', frame) == ["Shown"]
+    assert "#location" not in frame
+    frame = client.post(
+        f"/c/{shown.uuid}/rename/", {**values, "title": "Mine"}, headers=page
+    ).content.decode()
+    assert f'<span data-url="/c/{shown.uuid}/" data-title="Mine">' in frame
+    refused = client.post(f"/c/{other.uuid}/rename/", {**values, "title": " "}, headers=page)
+    assert refused.status_code == 422
+    assert refused.content.decode().startswith('<hx-partial hx-target="#composer-error"')
+    frame = client.post(f"/c/{other.uuid}/delete/", values, headers=page).content.decode()
+    assert re.findall(r'class="conversations__link"\s+href="/c/([^/]*)/"', frame) == [str(shown.uuid)]
+    answer = client.post(f"/c/{shown.uuid}/delete/", values, headers=page)
+    assert answer["HX-Redirect"] == "/"
+    assert not Conversation.objects.exists()
+
+
+def test_the_message_about_a_held_conversation_is_shown_where_the_page_is(
+    client: Client, alice: User, model: ChatModel
+) -> None:
+    shown, held = make_answer(alice), make_answer(alice)
+    make_report(alice, held)
+    values = {"conversation": shown.conversation.uuid}
+    answer = client.post(f"/c/{held.conversation.uuid}/delete/", values, headers={"HX-Request": "true"})
+    assert answer["HX-Refresh"] == "true"
+    assert "was removed from your list" in client.get(f"/c/{shown.conversation.uuid}/").content.decode()
 
 
 def test_earlier_messages_are_one_click_away(client: Client, alice: User, model: ChatModel) -> None:

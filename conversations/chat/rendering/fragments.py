@@ -5,7 +5,7 @@ the same elements. A frame is a sequence of `<hx-partial>` elements, each with i
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -289,20 +289,29 @@ def _stand_at(entry: Entry, writer: AnswerWriter | None) -> str:
 
 def conversation_begun(conversation: Conversation, *, conversations: Sequence[Conversation]) -> str:
     """Return the frame that turns a new chat's page into the page of this conversation."""
-    items = render_to_string(
-        "chat/_conversation_list.html",
-        {"conversations": conversations, "conversation": conversation},
-    )
-    url, title = escape(f"/c/{conversation.uuid}/"), escape(conversation.title)
     field = '<input type="hidden" name="conversation" id="{}" value="{}">'
     return (
-        partial("#conversation-list", "innerHTML", items)
+        conversation_list(conversations, shown=conversation.uuid)
         + partial(
             "#composer-conversation", "outerHTML", field.format("composer-conversation", conversation.uuid)
         )
         + partial("#attach-conversation", "outerHTML", field.format("attach-conversation", conversation.uuid))
-        + partial("#location", "innerHTML", f'<span data-url="{url}" data-title="{title}"></span>')
+        + location(conversation)
     )
+
+
+def conversation_list(conversations: Iterable[Conversation], *, shown: uuid.UUID | None) -> str:
+    """Return the frame of the list of conversations, for a page that shows the conversation with this public id."""
+    items = render_to_string(
+        "chat/_conversation_list.html", {"conversations": conversations, "conversation": {"uuid": shown}}
+    )
+    return partial("#conversation-list", "innerHTML", items)
+
+
+def location(conversation: Conversation) -> str:
+    """Return the frame that gives the page the address and the title of this conversation."""
+    url, title = escape(f"/c/{conversation.uuid}/"), escape(conversation.title)
+    return partial("#location", "innerHTML", f'<span data-url="{url}" data-title="{title}"></span>')
 
 
 def refusal(reason: str, *, client_id: object = "") -> str:
