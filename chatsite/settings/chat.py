@@ -21,7 +21,7 @@ CHAT_MAX_OUTPUT_TOKENS = env.int("CHAT_MAX_OUTPUT_TOKENS", 2_048, validate=valid
 CHAT_SENDS_PER_MINUTE = env.int("CHAT_SENDS_PER_MINUTE", 30, validate=validate.Range(min=1))
 CHAT_SENDS_PER_DAY = env.int("CHAT_SENDS_PER_DAY", 0, validate=validate.Range(min=0))
 SITE_SENDS_PER_DAY = env.int("SITE_SENDS_PER_DAY", 0, validate=validate.Range(min=0))
-CHAT_SOCKETS_PER_USER = env.int("CHAT_SOCKETS_PER_USER", 5, validate=validate.Range(min=1))
+CHAT_SOCKETS_PER_USER = env.int("CHAT_SOCKETS_PER_USER", 20, validate=validate.Range(min=1))
 
 UPSTREAM_CONNECT_SECONDS = env.float("UPSTREAM_CONNECT_SECONDS", 5.0, validate=validate.Range(min=0.01))
 UPSTREAM_FIRST_BYTE_SECONDS = env.float(

@@ -89,6 +89,7 @@ def _chat_page(
         "chosen_model": next((m for m in offered if m.slug == preferred), offered[0] if offered else None),
         "setup_problem": "" if offered else catalogue.SETUP_PROBLEM,
         "max_input_chars": settings.CHAT_MAX_INPUT_CHARS,
+        "max_pages": settings.CHAT_SOCKETS_PER_USER,
         "form": form,
         "refusal": refusal,
         "client_id": uuid.uuid4(),

@@ -99,6 +99,10 @@
     problem.replaceChildren(...(text ? [line] : []));
   };
 
+  const unsay = (text) => {
+    if (problem.textContent.trim() === text) say("");
+  };
+
   // The server counts Unicode code points, but a JavaScript string counts some of them twice.
   const countCharacters = () => (input.value.length < maxChars / 2 ? input.value.length : Array.from(input.value).length);
 
@@ -153,9 +157,7 @@
   };
 
   // No answer is being written any more, so the next message can be sent.
-  chat.addEventListener("chat:idle", () => {
-    if (problem.textContent.trim() === words.textBusy) say("");
-  });
+  chat.addEventListener("chat:idle", () => unsay(words.textBusy));
 
   input.addEventListener("input", () => {
     say("");
@@ -199,6 +201,7 @@
   // --- Forms: checks that run before htmx, which listens on the form itself. ---
 
   let isReady = false; // The socket is open, and the server has this page's cursor.
+  let isOverLimit = false; // The server refused the last socket, because the user has too many pages open.
   let closed = ""; // Why the socket will not reopen.
   const waiting = new Set();
 
@@ -233,6 +236,9 @@
     if (closed === words.textSignedOut) {
       refuse(); // Signing in would lose the posted text, but the draft keeps it.
       giveUp(closed);
+    } else if (isOverLimit && form === composer) {
+      refuse(); // It may take long until another page closes, so the user decides when to send the text.
+      giveUp(words.textNotSent);
     } else if (closed) {
       event.stopImmediatePropagation(); // The browser then posts the form, as it does without script.
     } else {
@@ -250,6 +256,7 @@
   let pieces = ""; // the pieces received so far of a frame that was split
   let isLeaving = false;
   let bannerTimer = 0;
+  let admission = 0; // the timer after which a socket counts as admitted
 
   const showBanner = (text, linkText = "", href = "") => {
     const banner = byId("connection");
@@ -267,17 +274,24 @@
     received = acknowledged = 0;
   });
 
-  chat.addEventListener("htmx:ws:after:message:outgoing", (event) => {
-    if (event.target.id !== "attach") return;
-    // The server now knows what this page shows. Submit the forms that waited, including a message that got no reply: its
-    // id ensures that it is stored once.
+  /** Submit the forms that waited, including a message that got no reply: its id ensures that it is stored once. */
+  const begin = () => {
     isReady = true;
+    isOverLimit = false;
     showBanner("");
+    unsay(words.textNotSent);
     if (sending) waiting.add(composer);
     setSending("");
     const forms = [...waiting];
     waiting.clear();
     for (const form of forms) if (form.isConnected) form.requestSubmit();
+  };
+
+  chat.addEventListener("htmx:ws:after:message:outgoing", (event) => {
+    if (event.target.id !== "attach") return;
+    // The server now knows what this page shows. It closes a socket over the limit at once.
+    if (isOverLimit) admission = setTimeout(begin, 1_000);
+    else begin();
   });
 
   // The server stops sending if the page doesn't acknowledge what it has received.
@@ -309,7 +323,15 @@
   chat.addEventListener("htmx:ws:close", ({ detail: { code, connection } }) => {
     isReady = false;
     clearTimeout(overdue);
+    clearTimeout(admission);
     if (isLeaving) return;
+    if (code === 4429) {
+      isOverLimit = true;
+      connection.attempt = 10; // Each socket opens before it is refused, so htmx would try again too soon.
+      giveUp(sending ? words.textNotSent : "");
+      showBanner(words.textTooMany);
+      return;
+    }
     if (connection.config.reconnectCodes.includes(code)) {
       if (code === 1009 || code === 4413) giveUp(words.textTooLarge); // Resending it would close the next connection too.
       clearTimeout(bannerTimer);
@@ -323,7 +345,7 @@
       closed = words.textSignedOut;
       showBanner(closed, words.textLogIn, `${words.loginUrl}?next=${encodeURIComponent(location.pathname)}`);
     } else {
-      closed = { 4403: words.textForbidden, 4429: words.textTooMany }[code] ?? words.textClosed;
+      closed = code === 4403 ? words.textForbidden : words.textClosed;
       showBanner(closed, words.textReload, location.pathname);
     }
     giveUp("");

@@ -268,6 +268,33 @@ def test_the_page_recovers_from_a_restart_of_the_site(
     problems[:] = [text for text in problems if "ws:error" not in text and "WebSocket" not in text]
 
 
+def test_a_page_over_the_limit_keeps_the_text_and_connects_once_another_closes(
+    page: Page, upstream: RunningUpstream
+) -> None:
+    connected = "() => window.others.every((socket) => socket.readyState === WebSocket.OPEN)"
+    page.evaluate("window.others = Array.from({ length: 19 }, () => new WebSocket('/ws/chat/'))")
+    page.wait_for_function(connected)
+    late = page.context.new_page()
+    late.goto("/")
+    expect(late.locator("#connection")).to_contain_text("You already have 20 chat pages open")
+    say(late, "Keep me")
+    expect(late.locator("#composer-error")).to_contain_text("not sent")
+    expect(late.locator("#text")).to_have_value("Keep me")
+    expect(late.locator("#composer-state")).to_be_empty()
+    # The page has tried again by now, and still says so.
+    late.wait_for_event("websocket")
+    expect(late.locator("#connection")).to_be_visible()
+    page.evaluate("window.others[0].close()")
+    expect(late.locator("#connection")).to_be_hidden()
+    expect(late.locator("#composer-error")).to_be_empty()
+    expect(late.locator("#thread .message")).to_have_count(0)
+    upstream.answer_with("Welcome.")
+    late.locator("#text").press("Enter")
+    wait_for_end(late)
+    assert answer_in(late) == "Welcome."
+    expect(late.locator("#text")).to_have_value("")
+
+
 def test_two_tabs_show_the_same(page: Page, upstream: RunningUpstream) -> None:
     upstream.answer_with("First.")
     say(page, "One")

@@ -85,8 +85,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
         refused = await database_sync_to_async(self._admit)()
         await self.accept()
         if refused is not None:
-            if refused == codes.TOO_MANY_PAGES:
-                await self._refuse(_("You have too many pages open. Close one, then reload this page."))
             await self._close(refused)
             return
         self._budget_of_user = budget_of_user(self.visitor.user.pk, at=time.monotonic())
