@@ -29,6 +29,16 @@ def take(key: str, *, limit: int, period_start: dt.datetime) -> bool:
     return bool(counters.update(count=F("count") + 1))
 
 
+def take_within(key: str, *, limit: int, period: dt.timedelta, now: dt.datetime) -> bool:
+    """Count one use in the current period, which begins with its first use. Return False if its limit is reached.
+
+    The caller must hold a lock, because two first uses at the same time would each begin a period.
+    """
+    current = UsageCounter.objects.filter(key=key, period_start__gt=now - period, period_start__lte=now)
+    begun_at = current.order_by("-period_start").values_list("period_start", flat=True).first()
+    return take(key, limit=limit, period_start=begun_at or now)
+
+
 def forget_before(moment: dt.datetime) -> int:
     """Delete the counters of periods that started before this time, and return their number."""
     count, _by_model = UsageCounter.objects.filter(period_start__lt=moment).delete()

@@ -13,7 +13,7 @@ from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Conversation, Generation, Message
 from conversations.chat.rules import can_continue
-from conversations.chat.services import turns
+from conversations.chat.services import conversations, turns
 from conversations.common.refusals import Refused
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -188,6 +188,28 @@ def test_the_number_of_messages_per_minute_is_limited(
     with pytest.raises(Refused, match="Too many messages"):
         start(alice)
     start(alice, now=NOW + dt.timedelta(seconds=61))
+
+
+def test_deleting_a_conversation_does_not_reset_the_limit_per_minute(
+    alice: User, model: ChatModel, settings: LazySettings
+) -> None:
+    settings.CHAT_SENDS_PER_MINUTE = 2
+    cut = start(alice)
+    end(cut.generation, status="stopped", text="Half")
+    turns.continue_answer(user=alice, message=cut.generation.message.uuid, client_id=uuid.uuid4(), now=NOW)
+    conversations.delete_conversation(user=alice, conversation=cut.conversation.uuid, now=NOW)
+    with pytest.raises(Refused, match="Too many messages"):
+        start(alice, now=NOW + dt.timedelta(seconds=59))
+    start(alice, now=NOW + dt.timedelta(seconds=60))
+
+
+def test_a_refused_message_does_not_count_towards_the_limit_per_minute(
+    alice: User, model: ChatModel, settings: LazySettings
+) -> None:
+    settings.CHAT_SENDS_PER_MINUTE, settings.CHAT_MAX_INPUT_CHARS = 1, 5
+    with pytest.raises(Refused, match="too long"):
+        start(alice, "Too long")
+    start(alice, "Short")
 
 
 @pytest.mark.parametrize(

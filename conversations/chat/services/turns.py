@@ -23,6 +23,7 @@ from conversations.chat.rules import can_continue, seconds_until_retry
 from conversations.chat.services import caps
 from conversations.common.refusals import Refused
 from conversations.limits import rules as limits
+from conversations.limits import services as quotas
 
 _GONE = gettext_lazy("Conversation not found.")
 _STILL_WRITING = gettext_lazy("An answer is still being written. Wait for it to finish, or stop it.")
@@ -201,9 +202,9 @@ def _turn_already_taken(sent: Message, client_id: uuid.UUID) -> Turn:
 
 
 def _check_rate(author: User, *, now: dt.datetime) -> None:
-    since = now - dt.timedelta(minutes=1)
-    asked = Generation.objects.filter(conversation__owner=author, created_at__gt=since).count()
-    if asked >= settings.CHAT_SENDS_PER_MINUTE:
+    """Count a message or a continuation of this author, whose row is locked. Raises Refused."""
+    limit, minute = settings.CHAT_SENDS_PER_MINUTE, dt.timedelta(minutes=1)
+    if not quotas.take_within(f"minute:{author.uuid}", limit=limit, period=minute, now=now):
         raise Refused(_("Too many messages. Wait a minute, then send it again."))
 
 
