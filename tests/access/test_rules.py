@@ -67,7 +67,7 @@ CASES = [
     Case("uninvited", PREVIEW, reason=Reason.UNINVITED, says="don't have a valid invitation"),
     Case("running", PREVIEW, ((RUNNING, {}),)),
     Case("from-this-second", PREVIEW, (({**RUNNING, "starts_at": NOW}, {}),)),
-    Case("not-begun", PREVIEW, ((AHEAD, {}),), Reason.NOT_BEGUN, "starts on Nov. 21, 2026"),
+    Case("not-begun", PREVIEW, ((AHEAD, {}),), Reason.NOT_BEGUN, "starts on Nov. 21, 2026, 12:00 PM."),
     Case("ended", PREVIEW, ((OVER, {}),), Reason.ENDED, "has ended. You can still read"),
     Case("disabled", PREVIEW, (({**RUNNING, "is_enabled": False}, {}),), Reason.ENDED, "has ended"),
     Case("disabled-ahead", PREVIEW, (({**AHEAD, "is_enabled": False}, {}),), Reason.ENDED),

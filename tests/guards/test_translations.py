@@ -1,5 +1,7 @@
 """The translations of every offered language are complete."""
 
+import datetime as dt
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,6 +11,8 @@ from pathlib import Path
 import polib
 import pytest
 from django.conf import settings
+from django.utils import translation
+from django.utils.formats import date_format
 from django.utils.translation import to_locale
 
 from tests.guards.project import ROOT
@@ -50,6 +54,19 @@ def test_compiled_files_are_up_to_date(locale: str) -> None:
         key(entry): texts(entry) for entry in polib.pofile(str(catalogue(locale, "po"))).translated_entries()
     }
     assert compiled == written, "run ./translate"
+
+
+FORMATS = ("DATE", "TIME", "DATETIME", "SHORT_DATE", "SHORT_DATETIME", "YEAR_MONTH", "MONTH_DAY")
+
+
+@pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES])
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_date_or_time_ends_with_a_dot(language: str, name: str) -> None:
+    # Many of our sentences end with one, and would end with two dots.
+    with translation.override(language):
+        for month, hour in itertools.product(range(1, 13), (0, 9, 12, 15)):
+            written = date_format(dt.datetime(2026, month, 21, hour, 45), f"{name}_FORMAT")
+            assert not written.endswith(".")
 
 
 @pytest.mark.skipif(

@@ -59,8 +59,9 @@ def test_a_claim_blocks_others_until_it_lapses(alice: User, lead: User, reviewer
     case = make_report(alice, make_answer(alice)).case
     held = reviewing.claim(staff=lead, case=case.uuid, version=None, now=now)
     assert (held.status, held.claimed_by, held.first_claimed_at) == ("in_review", lead, now)
-    with pytest.raises(reviewing.StaleCase, match="claimed by lead"):
+    with pytest.raises(reviewing.StaleCase, match="claimed by lead") as refused:
         reviewing.claim(staff=reviewer, case=case.uuid, version=None, now=now + LEASE / 2)
+    assert not str(refused.value).endswith("..")
     with pytest.raises(reviewing.StaleCase, match="claimed by lead"):
         decide(case, reviewer, now=now + LEASE / 2)
     # Extending the claim keeps the version, so open forms stay valid.
