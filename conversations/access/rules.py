@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
 from conversations.access.models import Membership, Preview, TermsVersion
 from conversations.accounts.models import User
+from conversations.limits import rules as limits
 
 
 class Reason(enum.Enum):
@@ -165,7 +166,7 @@ def _verdict_on_end(newest_first: list[Membership], now: dt.datetime) -> Verdict
 def _verdict_within(user: User, membership: Membership, now: dt.datetime) -> Verdict:
     preview = membership.preview
     limit, per_day = message_limit(user, preview), preview.messages_per_day
-    is_today = membership.day == timezone.localdate(now)
+    is_today = membership.day == limits.day_of(now)
     left = None if limit is None else max(0, limit - membership.messages_used)
     today = None if per_day is None else max(0, per_day - (membership.messages_today if is_today else 0))
     reason, text = None, ""

@@ -1,11 +1,13 @@
-"""Check requests to models against their limits: input length, max_tokens and the context window.
+"""Check requests to models against their limits: input length, max_tokens and the context window. Say when a day ends.
 
 Lengths are in characters (Unicode code points) or tokens, as the names say. All functions are pure.
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
+from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +22,22 @@ ESTIMATE_MARGIN = 1.25
 def with_margin(tokens: int, *, is_exact: bool) -> int:
     """Return the token count, with a safety margin unless it is exact."""
     return tokens if is_exact else int(tokens * ESTIMATE_MARGIN) + 1
+
+
+def day_of(now: dt.datetime) -> dt.date:
+    """Return the day for which daily limits count now. It is the site's, as nobody may gain by changing their time zone."""
+    return timezone.localdate(now, timezone.get_default_timezone())
+
+
+def start_of_day(now: dt.datetime) -> dt.datetime:
+    """Return when the current day began for daily limits."""
+    return dt.datetime.combine(day_of(now), dt.time.min, tzinfo=timezone.get_default_timezone())
+
+
+def end_of_day(now: dt.datetime) -> dt.datetime:
+    """Return when daily limits reset next."""
+    tomorrow = day_of(now) + dt.timedelta(days=1)
+    return dt.datetime.combine(tomorrow, dt.time.min, tzinfo=timezone.get_default_timezone())
 
 
 class LimitExceeded(Refused):

@@ -3,15 +3,9 @@
 import datetime as dt
 
 from django.db.models import F
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from conversations.limits.models import UsageCounter
-
-
-def start_of_day(now: dt.datetime) -> dt.datetime:
-    """Return midnight at the start of this day, in the current time zone."""
-    return timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def key_of_address(kind: str, address: str) -> str:

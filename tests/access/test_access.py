@@ -21,6 +21,7 @@ from conversations.access.models import (
 )
 from conversations.access.services import guests, invitations
 from conversations.access.services import terms as access_terms
+from conversations.access.services.allowances import count_message
 from conversations.access.services.approvals import approve
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
@@ -421,3 +422,12 @@ def test_the_sign_up_mode_in_the_admin_overrides_the_setting(settings: LazySetti
     assert access.signup_mode() == "approval"
     SiteAccess.objects.create(pk=1, signup="invitation")
     assert access.signup_mode() == "invitation"
+
+
+def test_nobody_gains_messages_by_changing_their_time_zone() -> None:
+    now = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    preview = make_preview(starts_at=now - dt.timedelta(9), ends_at=now + dt.timedelta(9), messages_per_day=1)
+    person = make_member(preview)
+    count_message(person, access.verdict_for(person, now=now), now=now)
+    with timezone.override("Pacific/Auckland"), pytest.raises(Refused, match="message for today"):
+        count_message(person, access.verdict_for(person, now=now), now=now)

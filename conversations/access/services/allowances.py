@@ -4,7 +4,6 @@ import datetime as dt
 
 from django.conf import settings
 from django.db.models import F, Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from conversations.access import rules
@@ -13,6 +12,7 @@ from conversations.access.rules import Verdict
 from conversations.access.selectors import verdict_for
 from conversations.accounts.models import User
 from conversations.common.refusals import Refused
+from conversations.limits import rules as limits
 from conversations.limits import services as quotas
 
 
@@ -23,7 +23,7 @@ def count_message(user: User, verdict: Verdict, *, now: dt.datetime) -> Verdict:
     """
     if verdict.refusal:
         raise Refused(verdict.refusal)
-    day = quotas.start_of_day(now)
+    day = limits.start_of_day(now)
     if verdict.membership is not None:
         _count_within(verdict.membership, user=user, now=now)
     per_day = settings.CHAT_SENDS_PER_DAY
@@ -36,7 +36,7 @@ def count_message(user: User, verdict: Verdict, *, now: dt.datetime) -> Verdict:
 
 
 def _count_within(membership: Membership, *, user: User, now: dt.datetime) -> None:
-    today = timezone.localdate(now)
+    today = limits.day_of(now)
     mine = Membership.objects.filter(pk=membership.pk)
     mine.filter(~Q(day=today) | Q(day__isnull=True)).update(day=today, messages_today=0)
     has_messages_left = Q(ended_at__isnull=True)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from conversations.access.models import Preview
 from conversations.accounts.models import User
 from conversations.common.refusals import Refused
+from conversations.limits import rules as limits
 from conversations.limits import services as quotas
 
 from .invitations import join
@@ -30,7 +31,7 @@ def begin_guest(*, preview: uuid.UUID, address: str, now: dt.datetime) -> User:
     if found is None:
         raise Refused(_("This preview doesn't allow guests."))
     key = quotas.key_of_address("guest", address)
-    day = quotas.start_of_day(now)
+    day = limits.start_of_day(now)
     if not quotas.take(key, limit=settings.GUESTS_PER_ADDRESS, period_start=day):
         raise Refused(
             _("Too many guests have joined from your network today. Sign up, or try again tomorrow.")
