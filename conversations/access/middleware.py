@@ -12,6 +12,7 @@ from conversations.access.rules import Reason, Verdict
 from conversations.accounts.models import AccountNotice, User
 from conversations.accounts.views import pages as account_pages
 from conversations.common.rendering.markdown import render_markdown
+from conversations.common.requests import needs_nobody
 
 
 class AccessMiddleware:
@@ -22,8 +23,6 @@ class AccessMiddleware:
     """
 
     ACCOUNT_PAGES = ("allauth.", account_pages.__name__)
-    NEEDS_NOBODY = frozenset({"healthz", "robots"})
-    """Views that read neither the session nor the database."""
     STAYS_OPEN = frozenset(
         {
             "account_logout",
@@ -49,7 +48,7 @@ class AccessMiddleware:
         self, request: HttpRequest, view: Callable[..., object], args: object, kwargs: object
     ) -> HttpResponse | None:
         match = request.resolver_match
-        if match is not None and match.view_name in self.NEEDS_NOBODY:
+        if needs_nobody(request):
             return None
         user = request.user
         if not isinstance(user, User):

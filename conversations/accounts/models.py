@@ -28,6 +28,13 @@ class User(AbstractUser):
         _("suspended until"), null=True, blank=True, help_text=_("If empty, the suspension has no end date.")
     )
 
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        blank=True,
+        help_text=_("Taken from the browser at first. If empty, the site's time zone applies."),
+    )
+
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")

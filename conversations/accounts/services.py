@@ -1,9 +1,21 @@
-"""Acknowledge notices from staff."""
+"""Acknowledge notices from staff, and set a person's time zone."""
 
 import datetime as dt
 import uuid
 
 from conversations.accounts.models import AccountNotice, User
+
+
+def set_time_zone(*, user: User, name: str) -> None:
+    """Show a person's dates and times in this time zone from now on."""
+    user.time_zone = name
+    user.save(update_fields=["time_zone"])
+
+
+def note_time_zone(*, user: User, name: str) -> None:
+    """Use the time zone of a person's browser, unless they already have one."""
+    if User.objects.filter(pk=user.pk, time_zone="").update(time_zone=name):
+        user.time_zone = name
 
 
 def acknowledge_notice(*, user: User, notice: uuid.UUID, now: dt.datetime) -> None:

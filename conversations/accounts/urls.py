@@ -54,6 +54,7 @@ def of_provider(view: View) -> View:
 urlpatterns = [
     path("notices/<uuid:public_id>/acknowledge/", notices.acknowledge, name="notice_acknowledge"),
     path("account/", pages.overview, name="account"),
+    path("account/time-zone/", pages.time_zone, name="account_time_zone"),
     path("account/devices/", limited(pages.devices, "manage_devices"), name="usersessions_list"),
     path(
         "account/devices/<int:pk>/end/",

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from conversations.accounts.models import User
+from conversations.accounts.rules import time_zone_of
 from conversations.common.mails import send_on_commit
 from conversations.review.models import Report, ReviewCase
 from conversations.review.models.reports import CASE_WAITS_SINCE
@@ -28,7 +29,13 @@ def _send_to_reporter(template: str, report: Report) -> None:
     if report.reporter is not None:
         path = reverse("report", args=[report.uuid])
         context: dict[str, object] = {"report": report, "path": path}
-        send_on_commit(template, to=[report.reporter.email], context=context, language=report.language)
+        send_on_commit(
+            template,
+            to=[report.reporter.email],
+            context=context,
+            language=report.language,
+            time_zone=time_zone_of(report.reporter),
+        )
 
 
 def remind_reviewers(*, now: dt.datetime) -> int:

@@ -66,20 +66,6 @@
     earlier = { distance: distance(), first: thread.querySelector(".message") };
   });
 
-  /** Show times in the reader's time zone, because the server only knows the site's. */
-  const localiseTimes = () => {
-    const { lang } = document.documentElement;
-    // Chinese times use 24 hours as on the server, although browsers default to 12 in Traditional Chinese. The parts are
-    // listed because the named styles drop 年月日 if the hour cycle is changed.
-    const format = new Intl.DateTimeFormat(lang, lang.startsWith("zh")
-      ? { year: "numeric", month: "long", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }
-      : { dateStyle: "medium", timeStyle: "short" });
-    for (const time of thread.querySelectorAll("time:not([data-local])")) {
-      time.textContent = format.format(new Date(time.dateTime));
-      time.dataset.local = "";
-    }
-  };
-
   /** Disable buttons that would be refused, and show on them how long to wait. */
   const countDown = () => {
     for (const button of thread.querySelectorAll("[data-wait-seconds]")) {
@@ -99,7 +85,7 @@
 
   const finish = () => {
     countDown();
-    localiseTimes();
+    for (const time of thread.querySelectorAll("time")) time.dataset.seen = "";
     makeScrollable();
   };
 
@@ -141,7 +127,7 @@
     }
     const isBusy = Boolean(thread.querySelector(".open"));
     // An answer may start and end between two calls, for example if it fails at once.
-    if (isBusy !== wasBusy || thread.querySelector("time:not([data-local])")) turnChanged();
+    if (isBusy !== wasBusy || thread.querySelector("time:not([data-seen])")) turnChanged();
     wasBusy = isBusy;
   }).observe(thread, { childList: true, characterData: true, subtree: true });
 

@@ -15,9 +15,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from conversations.accounts import services
+from conversations.accounts.forms import TimeZoneForm
+from conversations.accounts.models import User
 
 # The first match wins, because Edge and Opera also claim to be Chrome, and Chrome claims to be Safari.
 BROWSERS = {
@@ -63,9 +68,27 @@ def overview(request: HttpRequest) -> HttpResponse:
         "is_verified": address is not None and address.verified,
         "has_second_factor": is_mfa_enabled(user, [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]),
         "connections": SocialAccount.objects.filter(user=user).count(),
+        "time_zone": timezone.get_current_timezone_name().replace("_", " "),
         "has_providers": bool(settings.SOCIALACCOUNT_PROVIDERS),
     }
     return render(request, "account/account.html", context)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def time_zone(request: HttpRequest) -> HttpResponse:
+    """Show and handle the form for the person's time zone."""
+    user = request.user
+    assert isinstance(user, User)
+    form = TimeZoneForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        services.set_time_zone(user=user, name=form.cleaned_data["time_zone"])
+        get_adapter(request).add_message(
+            request, messages.SUCCESS, message=_("Your time zone has been changed.")
+        )
+        return redirect("account")
+    return render(request, "account/time_zone.html", {"form": form}, status=422 if form.errors else 200)
 
 
 class DevicesView(ListUserSessionsView):

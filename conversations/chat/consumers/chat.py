@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import contextvars
+import datetime as dt
 import logging
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from channels.consumer import get_handler_name
@@ -20,6 +22,7 @@ from django.utils.translation.trans_real import parse_accept_lang_header
 from conversations.access import selectors as access
 from conversations.access.rules import Verdict
 from conversations.accounts.models import User
+from conversations.accounts.rules import time_zone_of
 from conversations.chat.forms import FrameError, max_frame_bytes, read_frame
 from conversations.chat.generation import feed
 from conversations.chat.generation.live import Hub, current_hub
@@ -57,6 +60,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._budget = FrameBudget(at=time.monotonic())
         self._is_closing = False
         self._language_code = _language_of(scope)
+        self._time_zone: dt.tzinfo | None = None
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -69,7 +73,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def dispatch(self, message: Any) -> None:
         """Handle one socket event. If that fails, close the socket, and the page reconnects."""
         try:
-            with self._language():
+            with self._locale():
                 await getattr(self, get_handler_name(message))(message)
         except StopConsumer:
             raise
@@ -223,7 +227,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         )
         async with contextlib.aclosing(events):
             async for event in events:
-                with self._language():
+                with self._locale():
                     frame = await frames.frame(event)
                 if not frame or self._is_closing:
                     continue
@@ -244,6 +248,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if lease is None:
             return codes.TOO_MANY_PAGES
         self.visitor, self.lease = visitor, lease
+        self._time_zone = time_zone_of(visitor.user)
         if self._is_closing:
             # The page was cut off meanwhile, and whatever closed it didn't know of the lease yet.
             sockets.close_sockets([lease])
@@ -275,8 +280,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         is_guest = self.visitor.user.account_type == User.AccountType.GUEST
         await self._send(fragments.access_banner(verdict, is_guest=is_guest, signup=signup))
 
-    def _language(self) -> translation.override:
-        return translation.override(self._language_code)
+    @contextlib.contextmanager
+    def _locale(self) -> Iterator[None]:
+        """Use the language and the time zone of the page."""
+        with translation.override(self._language_code), timezone.override(self._time_zone):
+            yield
 
     async def _send(self, frame: str) -> None:
         if not self._is_closing:
