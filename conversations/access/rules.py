@@ -81,6 +81,11 @@ class Verdict:
         return self.is_over or self.reason is Reason.TERMS
 
     @property
+    def says_left_today(self) -> bool:
+        """Whether what is left today is worth mentioning, because it is less than what is left in total."""
+        return self.left_today is not None and (self.left is None or self.left_today < self.left)
+
+    @property
     def membership(self) -> Membership | None:
         """The membership in use, or the latest one if none is running."""
         return self.memberships[0] if self.memberships else None
@@ -173,7 +178,7 @@ def _verdict_within(user: User, membership: Membership, now: dt.datetime) -> Ver
     if left == 0:
         reason, text = Reason.USED_UP, _used_up(user, limit or 0)
     elif today == 0:
-        reason, text = Reason.USED_UP_TODAY, _used_up_today(per_day or 0)
+        reason, text = Reason.USED_UP_TODAY, _used_up_today(per_day or 0, preview, now)
     return Verdict(reason, text, memberships=(membership,), left=left, left_today=today)
 
 
@@ -191,12 +196,22 @@ def _used_up(user: User, limit: int) -> str:
     ) % {"count": limit}
 
 
-def _used_up_today(per_day: int) -> str:
-    return ngettext(
-        "You've used your %(count)d message for today. Your limit resets tomorrow.",
-        "You've used all %(count)d messages for today. Your limit resets tomorrow.",
+def _used_up_today(per_day: int, preview: Preview, now: dt.datetime) -> str:
+    text = ngettext(
+        "You've used your %(count)d message for today.",
+        "You've used all %(count)d messages for today.",
         per_day,
     ) % {"count": per_day}
+    return say_reset(text, preview=preview, now=now)
+
+
+def say_reset(text: str, *, preview: Preview | None, now: dt.datetime) -> str:
+    """Return the text about a daily limit, and add when it resets unless the person's preview ends before that."""
+    resets_at = limits.end_of_day(now)
+    if preview is not None and preview.ends_at <= resets_at:
+        return text
+    time = date_format(timezone.localtime(resets_at), "TIME_FORMAT")
+    return text + " " + _("The limit resets at %(time)s.") % {"time": time}
 
 
 DEFAULT_TERMS = gettext_noop(

@@ -91,8 +91,16 @@ CASES = [
         PREVIEW,
         (({**RUNNING, "messages_total": 5, "messages_per_day": 2}, USED_TODAY),),
         Reason.USED_UP_TODAY,
-        "all 2 messages for today",
+        "all 2 messages for today. The limit resets at 12:00 AM.",
         left=(3, 0),
+    ),
+    Case(
+        "used-up-on-the-last-day",
+        PREVIEW,
+        (({"starts_at": NOW - DAY, "ends_at": NOW + DAY / 2, "messages_per_day": 2}, USED_TODAY),),
+        Reason.USED_UP_TODAY,
+        "all 2 messages for today.",
+        left=(None, 0),
     ),
     Case(
         "used-up",
@@ -168,6 +176,8 @@ def save(case: Case) -> User:
 def expect(found: Verdict, case: Case) -> None:
     assert found.reason is case.reason
     assert case.says in found.refusal
+    if case.says.endswith("."):
+        assert found.refusal.endswith(case.says)
     assert bool(found.refusal) is (case.reason is not None)
     assert (found.left, found.left_today) == case.left
     assert found.is_over is found.is_blocked is (case.reason in OVER_REASONS)

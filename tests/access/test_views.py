@@ -184,6 +184,17 @@ def test_a_preview_closed_to_guests_is_not_found(alice: User) -> None:
         assert Client().post(reverse("preview", args=[preview.uuid])).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("per_day", "says"), [(3, "· 5 messages left · 3 left today"), (9, "· 5 messages left")]
+)
+def test_the_banner_separates_what_is_left_and_leaves_out_what_is_implied(per_day: int, says: str) -> None:
+    member = make_member(make_preview(messages_total=5, messages_per_day=per_day))
+    page = signed_in(member).get("/").text
+    banner = re.sub(r"<[^>]+>|\s+", " ", page[page.index('id="use"') : page.index('class="connection"')])
+    assert says in re.sub(" +", " ", banner)
+    assert ("today" in banner) == ("today" in says)
+
+
 # --- Approval, the terms, the end of a preview ---
 
 

@@ -24,14 +24,17 @@ def count_message(user: User, verdict: Verdict, *, now: dt.datetime) -> Verdict:
     if verdict.refusal:
         raise Refused(verdict.refusal)
     day = limits.start_of_day(now)
+    preview = verdict.membership.preview if verdict.membership else None
     if verdict.membership is not None:
         _count_within(verdict.membership, user=user, now=now)
     per_day = settings.CHAT_SENDS_PER_DAY
     if per_day and not quotas.take(f"user:{user.uuid}", limit=per_day, period_start=day):
-        raise Refused(_("You've reached your daily message limit. It resets tomorrow."))
+        text = _("You've reached your daily message limit.")
+        raise Refused(rules.say_reset(text, preview=preview, now=now))
     of_site = settings.SITE_SENDS_PER_DAY
     if of_site and not quotas.take("site", limit=of_site, period_start=day):
-        raise Refused(_("This site has reached its daily limit. Try again tomorrow."))
+        text = _("This site has reached its daily limit.")
+        raise Refused(rules.say_reset(text, preview=preview, now=now))
     return rules.verdict(user, verdict.memberships, verdict.terms, now)
 
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import ForeignObjectRel
 from django.utils.translation import gettext as _
 
+from conversations.access import rules
 from conversations.access.models import Preview
 from conversations.accounts.models import User
 from conversations.common.refusals import Refused
@@ -33,9 +34,8 @@ def begin_guest(*, preview: uuid.UUID, address: str, now: dt.datetime) -> User:
     key = quotas.key_of_address("guest", address)
     day = limits.start_of_day(now)
     if not quotas.take(key, limit=settings.GUESTS_PER_ADDRESS, period_start=day):
-        raise Refused(
-            _("Too many guests have joined from your network today. Sign up, or try again tomorrow.")
-        )
+        text = _("Too many guests have joined from your network today.")
+        raise Refused(rules.say_reset(text, preview=found, now=now))
     public_id = uuid.uuid4()
     guest = User(username=f"guest-{public_id}", uuid=public_id, account_type=User.AccountType.GUEST)
     guest.set_unusable_password()
