@@ -185,8 +185,8 @@ def _verdict_within(user: User, membership: Membership, now: dt.datetime) -> Ver
 def _used_up(user: User, limit: int) -> str:
     if user.account_type == User.AccountType.GUEST:
         return ngettext(
-            "You've used your %(count)d guest message. Sign up or sign in to continue; your conversations will be kept.",
-            "You've used your %(count)d guest messages. Sign up or sign in to continue; your conversations will be kept.",
+            "You've used your %(count)d guest message.",
+            "You've used your %(count)d guest messages.",
             limit,
         ) % {"count": limit}
     return ngettext(

@@ -160,6 +160,34 @@ def test_a_guest_who_signs_up_keeps_their_conversations(guest: Client, settings:
     assert f'data-guest-id="{old.uuid}"' not in guest.get("/").text
 
 
+@pytest.mark.parametrize(
+    ("mode", "offers"),
+    [
+        ("open", {"/accounts/signup/", "/join/", "/accounts/login/"}),
+        ("approval", {"/accounts/signup/", "/join/", "/accounts/login/"}),
+        ("invitation", {"/join/", "/accounts/login/"}),
+        ("closed", {"/accounts/login/"}),
+    ],
+)
+def test_the_wall_and_the_pages_before_it_offer_only_what_there_is(
+    guest: Client, settings: LazySettings, mode: str, offers: set[str]
+) -> None:
+    settings.SIGNUP = mode
+    say(guest)
+    end_all()
+    page = say(guest).text
+    banner = page[page.index('id="use"') : page.index('class="connection"')]
+    assert {link.partition("?")[0] for link in re.findall(r'href="([^"]+)"', banner)} == offers
+    assert ("sign up" in page.lower()) == ("/accounts/signup/" in offers)
+    assert "Your conversations will be kept" in banner
+    preview = Client().get(reverse("preview", args=[Preview.objects.get().uuid])).text
+    assert ("/join/" in preview) == ("/join/" in offers)
+    assert ("sign up" in preview) == (mode != "closed")
+    invitation = Client().get(reverse("join_by_link", args=[make_invitation(None).code])).text
+    assert ("/accounts/signup/" in invitation) == (mode != "closed")
+    assert ("create an account" in invitation) == (mode != "closed")
+
+
 def test_a_guest_who_signs_in_keeps_their_conversations(guest: Client, alice: User, charlie: User) -> None:
     say(guest)
     guest.post("/accounts/login/", {"login": "alice", "password": PASSWORD})

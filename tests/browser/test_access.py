@@ -112,7 +112,7 @@ def test_a_guest_reaches_the_limit_and_signs_up_with_an_invitation(
     say(page, "Second question")
     expect(page.locator(".message--assistant")).to_have_count(2)
     wait_for_end(page)
-    expect(page.locator("#use")).to_contain_text("Sign up or sign in to continue")
+    expect(page.locator("#use")).to_contain_text("Use an invitation or sign in to continue")
     say(page, "My third thought")
     expect(page.locator("#composer-error")).to_contain_text("used your 2 guest messages")
     expect(page.locator("#text")).to_have_value("My third thought")
