@@ -60,6 +60,9 @@ class TermsVersion(models.Model):
 class TermsAcceptance(models.Model):
     """A record that a user accepted a version of the terms."""
 
+    MOVES_TO_ACCOUNT = ("user",)
+    """The fields that are updated to the new account when a guest signs up."""
+
     user = models.ForeignKey(
         "accounts.User", models.CASCADE, related_name="acceptances", verbose_name=_("user")
     )

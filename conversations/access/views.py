@@ -1,13 +1,16 @@
 """Pages for redeeming an invitation, joining a preview as a guest, and accepting the terms."""
 
 import uuid
+from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
+from allauth.account.utils import get_next_redirect_url
 from django import forms
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -42,6 +45,15 @@ def _account_of(request: HttpRequest) -> User | None:
     return None
 
 
+def _next(request: HttpRequest) -> str:
+    """Return the page of this site on which the person wants to continue, or an empty string."""
+    return get_next_redirect_url(request) or ""
+
+
+def _with_next(request: HttpRequest, address: str) -> str:
+    return f"{address}?{urlencode({'next': _next(request)})}" if _next(request) else address
+
+
 def _find(request: HttpRequest, code: str) -> Invitation:
     """Return the invitation with this code. Raises Refused if it can't be used or too many codes were tried."""
     now = timezone.now()
@@ -67,8 +79,9 @@ def join(request: HttpRequest) -> HttpResponse:
         except Refused as error:
             form.add_error("code", str(error))
         else:
-            return redirect("join_by_link", invitation.code)
-    return render(request, "access/join.html", {"form": form}, status=422 if form.errors else 200)
+            return redirect(_with_next(request, reverse("join_by_link", args=[invitation.code])))
+    context = {"form": form, "next": _next(request)}
+    return render(request, "access/join.html", context, status=422 if form.errors else 200)
 
 
 @login_not_required
@@ -81,17 +94,23 @@ def join_by_link(request: HttpRequest, code: str) -> HttpResponse:
         invitation = _find(request, code)
         if request.method == "POST" and user is not None:
             invitations.redeem(user=user, code=code, now=timezone.now())
-            return redirect("chat")
+            return redirect(_next(request) or "chat")
     except Refused as error:
         form = CodeForm({"code": code})
         form.add_error("code", str(error))
-        return render(request, "access/join.html", {"form": form}, status=422)
+        return render(request, "access/join.html", {"form": form, "next": _next(request)}, status=422)
     if request.method == "POST":
         raise Http404
     if user is None:
         request.session[invitations.SESSION_KEY] = invitation.code
-    context = {"invitation": invitation, "preview": invitation.preview, "account": user}
-    return render(request, "access/invitation.html", {**context, **_welcome(invitation.preview)})
+    context = {
+        "invitation": invitation,
+        "preview": invitation.preview,
+        "account": user,
+        "next": _next(request),
+        **_welcome(invitation.preview),
+    }
+    return render(request, "access/invitation.html", context)
 
 
 def _welcome(preview: Preview | None) -> dict[str, str]:
@@ -126,7 +145,7 @@ def preview(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
 
 @require_POST
 def accept_terms(request: HttpRequest) -> HttpResponse:
-    """Record that the user accepts the terms, and redirect to the chat."""
+    """Record that the user accepts the terms, and redirect to the page they asked for."""
     user = request.user
     assert isinstance(user, User)
     try:
@@ -134,4 +153,4 @@ def accept_terms(request: HttpRequest) -> HttpResponse:
         terms.accept_terms(user=user, version=version, now=timezone.now())
     except (ValueError, TermsVersion.DoesNotExist) as error:
         raise Http404 from error
-    return redirect("chat")
+    return redirect(_next(request) or "chat")

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import html
 import re
 import uuid
 from typing import Any
@@ -197,6 +198,76 @@ def test_a_guest_who_signs_in_keeps_their_conversations(guest: Client, alice: Us
     assert not Conversation.objects.visible_to(charlie).exists()
 
 
+@pytest.fixture
+def walled(guest: Client) -> tuple[Client, str]:
+    """Return a guest who has accepted the terms and used their messages, and the address of their conversation."""
+    terms.ensure_terms(now=timezone.now())
+    guest.post("/terms/", {"version": "1"})
+    here = say(guest)["Location"]
+    end_all()
+    return guest, here
+
+
+def follow(client: Client, address: str, link: str) -> Any:
+    """Follow the link to an address, as it is on the page at another address."""
+    found = re.search(rf'href="({link}[^"]*)"', client.get(address).text)
+    assert found
+    return html.unescape(found[1])
+
+
+@pytest.mark.parametrize("way", ["sign up", "sign in", "sign in instead of up", "invitation"])
+def test_a_guest_with_an_account_is_back_in_the_conversation_without_accepting_the_terms_again(
+    walled: tuple[Client, str], alice: User, way: str
+) -> None:
+    client, here = walled
+    old = User.objects.get(account_type="guest")
+    if way == "sign up":
+        there = follow(client, here, "/accounts/signup/")
+    elif way == "invitation":
+        there = follow(client, here, "/join/")
+        code = make_invitation(None).code
+        there = client.post(there, {"code": code})["Location"]
+        there = follow(client, there, "/accounts/signup/")
+    elif way == "sign in":
+        there = follow(client, here, "/accounts/login/")
+    else:
+        there = follow(client, follow(client, here, "/accounts/signup/"), "/accounts/login/")
+    form = SIGN_UP if "signup" in there else {"login": "alice", "password": PASSWORD}
+    response = client.post(there, form)
+    assert response["Location"] == here
+    page = client.get(here)
+    assert (page.status_code, f'data-guest-id="{old.uuid}"' in page.text) == (200, True)
+    assert TermsAcceptance.objects.get().user.account_type == "member"
+
+
+def test_a_guest_may_have_accepted_terms_that_their_account_had_accepted(
+    walled: tuple[Client, str], alice: User
+) -> None:
+    terms.accept_terms(user=alice, version=1, now=timezone.now())
+    walled[0].post("/accounts/login/", {"login": "alice", "password": PASSWORD})
+    assert TermsAcceptance.objects.get().user == alice
+
+
+async def test_the_banner_over_the_socket_leads_back_to_the_conversation(guest: Client, service: Any) -> None:
+    tab = Page(guest)
+    assert await tab.open()
+    await tab.say("Hello")
+    frames = await tab.until("Sign up or sign in to continue")
+    conversation = await Conversation.objects.aget()
+    assert f"/accounts/signup/?next=/c/{conversation.uuid}/" in frames
+    await tab.close()
+
+
+@pytest.mark.parametrize("page", ["https://evil.example/", "//evil.example/", "javascript:alert(1)"])
+def test_nobody_is_led_to_another_site(alice: User, page: str) -> None:
+    terms.ensure_terms(now=timezone.now())
+    client = signed_in(alice)
+    assert client.post("/terms/", {"version": "1", "next": page})["Location"] == "/"
+    address = reverse("join_by_link", args=[make_invitation(None).code])
+    assert client.post(address, {"next": page})["Location"] == "/"
+    assert "next=" not in Client().get(address, {"next": page}).text
+
+
 def test_guests_cannot_open_account_pages(guest: Client) -> None:
     response = guest.get("/accounts/password/change/")
     assert response.status_code == 302
@@ -245,10 +316,13 @@ def test_each_version_of_the_terms_is_accepted_once(alice: User) -> None:
     assert hers.post("/terms/", {"version": "1"})["Location"] == "/"
     assert "Before you begin" not in hers.get("/").text
     terms.publish_terms(text="**Other** words <script>x</script>", now=timezone.now())
-    page = hers.get("/").text
+    page = hers.get("/?from=elsewhere").text
+    assert 'name="next" value="/?from=elsewhere"' in page
     assert "<strong>Other</strong>" in page
     assert "<script>x" not in page
     assert TermsAcceptance.objects.count() == 1
+    accepted = hers.post("/terms/", {"version": "2", "next": "/?from=elsewhere"})
+    assert accepted["Location"] == "/?from=elsewhere"
 
 
 def test_people_can_read_and_export_after_a_preview_ends() -> None:

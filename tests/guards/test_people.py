@@ -35,7 +35,7 @@ DECIDED = {
     "access.Invitation.created_by": (Signup.GOES, Deletion.STAYS),
     "access.Membership.user": (Signup.GOES, Deletion.GOES),
     "chat.Message.author": (Signup.MOVES, Deletion.GOES),
-    "access.TermsAcceptance.user": (Signup.GOES, Deletion.GOES),
+    "access.TermsAcceptance.user": (Signup.MOVES, Deletion.GOES),
     "access.Redemption.user": (Signup.GOES, Deletion.GOES),
     "review.Report.reporter": (Signup.MOVES, Deletion.STAYS),
     "evaluation.Rerun.requested_by": (Signup.GOES, Deletion.STAYS),

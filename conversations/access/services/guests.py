@@ -10,7 +10,7 @@ from django.db.models import ForeignObjectRel
 from django.utils.translation import gettext as _
 
 from conversations.access import rules
-from conversations.access.models import Preview
+from conversations.access.models import Preview, TermsAcceptance
 from conversations.accounts.models import User
 from conversations.common.refusals import Refused
 from conversations.limits import rules as limits
@@ -55,6 +55,8 @@ def claim_guest_data(*, guest: User, user: User, now: dt.datetime) -> bool:
     old, new = locked.get(guest.pk), locked.get(user.pk)
     if old is None or new is None or old.account_type != User.AccountType.GUEST or old == new:
         return False
+    # An acceptance can be moved only once, so those of terms that the account has accepted too go with the guest.
+    TermsAcceptance.objects.filter(user=old, terms__acceptances__user=new).delete()
     for field in fields_that_move():
         field.model._base_manager.filter(**{field.name: old}).update(**{field.name: new})
     old.delete()

@@ -155,7 +155,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             max_tokens=max_tokens,
         )
         if turn.verdict is not None and turn.verdict.membership is not None:
-            await self._show_what_is_left(turn.verdict)
+            await self._show_what_is_left(turn.verdict, turn.conversation)
         if self._conversation_id != turn.conversation.pk:
             if conversation is None:
                 await self._show_as_begun(turn.conversation)
@@ -275,10 +275,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
         # The list may be long, so it is rendered in the thread that reads it.
         await self._send(await database_sync_to_async(_begun)(self.visitor.user, conversation))
 
-    async def _show_what_is_left(self, verdict: Verdict) -> None:
+    async def _show_what_is_left(self, verdict: Verdict, conversation: Conversation) -> None:
         signup = await database_sync_to_async(access.signup_mode)()
         is_guest = self.visitor.user.account_type == User.AccountType.GUEST
-        await self._send(fragments.access_banner(verdict, is_guest=is_guest, signup=signup))
+        await self._send(
+            fragments.access_banner(verdict, is_guest=is_guest, signup=signup, conversation=conversation)
+        )
 
     @contextlib.contextmanager
     def _locale(self) -> Iterator[None]:

@@ -321,9 +321,12 @@ def refusal(reason: str, *, client_id: object = "") -> str:
     )
 
 
-def access_banner(use: Verdict, *, is_guest: bool, signup: str) -> str:
-    """Return the frame of the banner that names the preview and says what is left of its allowance."""
-    context = {"use": use, "is_guest": is_guest, "signup": signup}
+def access_banner(use: Verdict, *, is_guest: bool, signup: str, conversation: Conversation) -> str:
+    """Return the frame of the banner that names the preview and says what is left of its allowance.
+
+    From there, guests can sign up or sign in and return to the conversation.
+    """
+    context = {"use": use, "is_guest": is_guest, "signup": signup, "conversation": conversation}
     return partial("#use", "outerHTML", render_to_string("access/_use.html", context))
 
 
