@@ -7,6 +7,7 @@ from typing import Self
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -52,6 +53,11 @@ class User(AbstractUser):
                 condition=models.Q(suspended_until__isnull=True) | models.Q(suspended_at__isnull=False),
             ),
         ]
+
+    @property
+    def display_name(self) -> str:
+        """Return the name under which the site addresses the person. The username of a guest is only for staff."""
+        return gettext("Guest") if self.account_type == self.AccountType.GUEST else self.username
 
     def is_suspended(self, now: dt.datetime) -> bool:
         """Whether the user is suspended at this time."""

@@ -198,6 +198,17 @@ def test_a_guest_who_signs_in_keeps_their_conversations(guest: Client, alice: Us
     assert not Conversation.objects.visible_to(charlie).exists()
 
 
+def test_a_guest_is_addressed_as_one_and_has_a_short_name_for_staff(
+    guest: Client, admin_client: Client
+) -> None:
+    found = User.objects.get(account_type="guest")
+    assert re.fullmatch(r"guest-[A-Z2-9]{10}", found.username)
+    page = guest.get("/").text
+    assert '<span class="user-button__name">Guest</span>' in page
+    assert found.username not in page
+    assert found.username in admin_client.get("/admin/accounts/user/").text
+
+
 @pytest.fixture
 def walled(guest: Client) -> tuple[Client, str]:
     """Return a guest who has accepted the terms and used their messages, and the address of their conversation."""

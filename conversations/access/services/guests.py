@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from conversations.access import rules
 from conversations.access.models import Preview, TermsAcceptance
 from conversations.accounts.models import User
+from conversations.common.codes import make_code
 from conversations.common.refusals import Refused
 from conversations.limits import rules as limits
 from conversations.limits import services as quotas
@@ -36,8 +37,8 @@ def begin_guest(*, preview: uuid.UUID, address: str, now: dt.datetime) -> User:
     if not quotas.take(key, limit=settings.GUESTS_PER_ADDRESS, period_start=day):
         text = _("Too many guests have joined from your network today.")
         raise Refused(rules.say_reset(text, preview=found, now=now))
-    public_id = uuid.uuid4()
-    guest = User(username=f"guest-{public_id}", uuid=public_id, account_type=User.AccountType.GUEST)
+    # The name by which staff can tell guests apart.
+    guest = User(username=f"guest-{make_code(10)}", account_type=User.AccountType.GUEST)
     guest.set_unusable_password()
     guest.save()
     join(found, user=guest, now=now)
