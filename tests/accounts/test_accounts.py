@@ -231,6 +231,9 @@ def test_signing_up_with_a_taken_address_reveals_nothing(alice: User) -> None:
 def test_a_mistyped_address_can_be_corrected_during_sign_up() -> None:
     client = Client()
     sign_up(client, email="doar@example.org")
+    # Browsers accept this address, but Django doesn't.
+    refused = client.post("/accounts/email/verify/", {"action": "change", "email": "dora@example"})
+    assert "Enter a valid email address." in refused.text
     client.post("/accounts/email/verify/", {"action": "change", "email": "dora@example.org"})
     client.post("/accounts/email/verify/", {"code": mailed_code()})
     assert is_logged_in(client)

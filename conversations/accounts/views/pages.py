@@ -3,8 +3,11 @@
 import re
 from typing import Any
 
+from allauth.account import app_settings as account_settings
 from allauth.account.adapter import get_adapter
+from allauth.account.forms import ChangeEmailForm
 from allauth.account.models import EmailAddress
+from allauth.account.views import ConfirmEmailVerificationCodeView, EmailVerificationSentView
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
 from allauth.socialaccount.models import SocialAccount
@@ -12,7 +15,7 @@ from allauth.usersessions.models import UserSession
 from allauth.usersessions.views import ListUserSessionsView
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -89,6 +92,24 @@ def time_zone(request: HttpRequest) -> HttpResponse:
         )
         return redirect("account")
     return render(request, "account/time_zone.html", {"form": form}, status=422 if form.errors else 200)
+
+
+class ConfirmAddressView(ConfirmEmailVerificationCodeView):
+    """Ask for the code that was sent to a new address, or for another address."""
+
+    def _change_form_invalid(self, form: ChangeEmailForm) -> HttpResponse:
+        # allauth calls this method, but doesn't define it.
+        response: HttpResponse = self.render_to_response(self.get_context_data(form=form))
+        return response
+
+
+@login_not_required
+def verify_address(request: HttpRequest) -> HttpResponse:
+    """Ask for the code that was sent to a new address or, if a link was sent, say so."""
+    by_code = account_settings.EMAIL_VERIFICATION_BY_CODE_ENABLED
+    view = ConfirmAddressView if by_code else EmailVerificationSentView
+    response: HttpResponse = view.as_view()(request)
+    return response
 
 
 class DevicesView(ListUserSessionsView):
