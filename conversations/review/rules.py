@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_lazy as _
 
-from .models import POLICIES, ReviewCase
+from .models import POLICIES, Report, ReviewCase
 
 POINTS_PER_SEVERITY = 12
 POINTS_PER_REPORTER = 6
@@ -30,6 +30,12 @@ class Record:
     def share(self) -> float | None:
         """Return the share of reports upheld, from 0 to 1, or None if too few have been decided."""
         return self.upheld / self.decided if self.decided >= REPORTS_FOR_A_RECORD else None
+
+
+def has_news(report: Report) -> bool:
+    """Return whether staff have decided the report, or asked a question, since the reporter last looked."""
+    seen_until = report.seen_at or report.created_at
+    return any(at is not None and at > seen_until for at in (report.decided_at, report.asked_at))
 
 
 def status_of(*, pending: int, is_escalated: bool, is_claimed: bool, any_upheld: bool) -> ReviewCase.Status:

@@ -17,6 +17,7 @@ from conversations.common.refusals import Refused
 from conversations.common.requests import is_fragment
 from conversations.review.models.reports import COMMENT_LENGTH
 
+from . import rules
 from .forms import ApplicationReportForm, ReportForm, TextForm
 from .models import Report
 from .services import reports, snapshots
@@ -95,18 +96,26 @@ def _thank(request: UserRequest, filed: Report, *, is_update: bool) -> HttpRespo
 
 @require_GET
 def my_reports(request: UserRequest) -> HttpResponse:
-    """List the user's reports, newest first."""
+    """List the user's reports, newest first. The replies of staff then count as seen."""
+    now = timezone.now()
     mine = Report.objects.visible_to(request.user).select_related("case__message", "snapshot")
     page = Paginator(mine.order_by("-created_at", "-pk"), REPORTS_PER_PAGE).get_page(request.GET.get("page"))
     texts = reports.reported_texts(page)
-    rows = [(report, Truncator(texts[report.pk] or "").chars(EXCERPT_LENGTH)) for report in page]
+    rows = [
+        (report, Truncator(texts[report.pk] or "").chars(EXCERPT_LENGTH), rules.has_news(report))
+        for report in page
+    ]
+    reports.mark_as_seen(reporter=request.user, now=now)
     return render(request, "review/list.html", {"page": page, "rows": rows})
 
 
 @require_GET
 def my_report(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
-    """Show one report, its status and the available actions."""
-    return _report_page(request, _report_or_404(request, public_id))
+    """Show one report, its status and the available actions. The replies of staff to it then count as seen."""
+    now = timezone.now()
+    report = _report_or_404(request, public_id)
+    reports.mark_as_seen(reporter=request.user, report=public_id, now=now)
+    return _report_page(request, report)
 
 
 def _report_page(

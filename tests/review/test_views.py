@@ -1,6 +1,7 @@
 """The pages for reporters: filing, following up, privacy, notices and suspension."""
 
 import datetime as dt
+import re
 import uuid
 from typing import Any
 
@@ -15,7 +16,7 @@ from conversations.accounts.models import AccountNotice, User
 from conversations.catalogue.models import ChatModel
 from conversations.chat.models import Feedback, Message
 from conversations.review.models import Report
-from conversations.review.services import decisions, reviewing
+from conversations.review.services import decisions, reports, reviewing
 from tests.factories import LEAD, make_answer, make_decision, make_report, make_staff
 from tests.page import signed_in
 
@@ -105,7 +106,7 @@ def test_a_report_about_the_site_stores_the_page(hers: Client) -> None:
 def test_reports_are_paginated_with_a_constant_number_of_queries(
     hers: Client, alice: User, told: Message, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    queries = 5  # session, user, count, page, decisions about deleted answers
+    queries = 6  # session, user, count, page, decisions about deleted answers, mark as seen
     gone = make_report(alice, told)
     decide(gone)
     told.conversation.delete()
@@ -179,6 +180,47 @@ def test_a_decided_report_shows_the_outcome_and_accepts_an_appeal(
     assert "Look again." in hers.get(url).text
     again = hers.post(reverse("report_appeal", args=[filed.uuid]), {"text": "And again."})
     assert (again.status_code, "only once" in again.text) == (422, True)
+
+
+def test_replies_are_counted_in_the_user_menu_until_they_are_seen(
+    hers: Client, alice: User, charlie: User, told: Message
+) -> None:
+    def counted() -> list[str]:
+        return re.findall(r"(\d+) reports? with a new reply", hers.get("/").text)
+
+    filed = [make_report(alice, told), make_report(alice, make_answer(alice, "Also wrong."))]
+    make_report(charlie, make_answer(charlie))
+    assert counted() == []
+    for report in filed:
+        decide(report)
+    # On the button for the sidebar, on the one for the menu, and in the menu.
+    assert counted() == ["2", "2", "2"]
+    hers.get(reverse("report", args=[filed[0].uuid]))
+    assert counted() == ["1", "1", "1"]
+    assert signed_in(charlie).get("/reports/").text.count("new reply") == 0
+    assert counted() == ["1", "1", "1"]
+    assert hers.get("/reports/").text.count("new reply") == 1
+    assert hers.get("/reports/").text.count("new reply") == 0
+    assert counted() == []
+    reports.appeal(reporter=alice, report=filed[0].uuid, text="No.", now=timezone.now())
+    assert counted() == []
+    decide(filed[0])
+    assert counted() == ["1", "1", "1"]
+
+
+def test_a_question_counts_as_a_reply(hers: Client, alice: User, told: Message) -> None:
+    filed = make_report(alice, told)
+    reviewing.ask_reporter(
+        staff=make_staff("lead", *LEAD),
+        case=filed.case.uuid,
+        version=None,
+        report=filed.uuid,
+        question="Which part?",
+        now=timezone.now(),
+    )
+    assert "1 report with a new reply" in hers.get("/").text
+    assert "Which part?" in hers.get(reverse("report", args=[filed.uuid])).text
+    assert "with a new reply" not in hers.get("/").text
 
 
 def test_a_question_from_staff_can_be_answered(hers: Client, alice: User, told: Message) -> None:

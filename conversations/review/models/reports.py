@@ -25,6 +25,10 @@ REPORT_IS_WAITING = Q(status="pending") | Q(appeal_status="pending")
 REPORT_IS_DECIDED = ~Q(status="pending")
 """The query condition for `Report.is_decided`: the report has been decided."""
 
+_SEEN_UNTIL = Coalesce("seen_at", "created_at")
+REPORT_HAS_NEWS = Q(decided_at__gt=_SEEN_UNTIL) | Q(asked_at__gt=_SEEN_UNTIL)
+"""The query condition for `rules.has_news`: staff have replied since the reporter last looked."""
+
 
 def claim_is_live(now: dt.datetime) -> Q:
     """Return the query condition for `ReviewCase.has_live_claim`: someone is working on the case."""
@@ -319,6 +323,9 @@ class Report(models.Model):
     created_at = models.DateTimeField(_("created at"))
     updated_at = models.DateTimeField(_("updated at"))
     decided_at = models.DateTimeField(_("decided at"), null=True, blank=True)
+    seen_at = models.DateTimeField(
+        _("seen at"), null=True, blank=True, help_text=_("When the reporter last looked for replies.")
+    )
 
     question = models.TextField(_("question"), blank=True, help_text=_("What staff asked the reporter."))
     asked_at = models.DateTimeField(_("asked at"), null=True, blank=True)

@@ -14,6 +14,7 @@ from conversations.chat.models import Conversation, Message
 from conversations.common.refusals import Refused
 from conversations.review import rules
 from conversations.review.models import Category, Report, ReviewCase, ReviewEvent, lacks_comment
+from conversations.review.models.reports import REPORT_HAS_NEWS
 
 from . import cases, effects, review_log, snapshots
 
@@ -211,6 +212,14 @@ def answer_question(*, reporter: User, report: uuid.UUID, text: str, now: dt.dat
     )
     cases.recompute(case, now=now, actor=None)
     return found
+
+
+def mark_as_seen(*, reporter: User, report: uuid.UUID | None = None, now: dt.datetime) -> None:
+    """Record that the reporter has seen the replies of staff so far, to one report or to all of them."""
+    seen = Report.objects.visible_to(reporter).filter(REPORT_HAS_NEWS)
+    if report is not None:
+        seen = seen.filter(uuid=report)
+    seen.update(seen_at=now)
 
 
 def appeal_ends_at(report: Report) -> dt.datetime | None:

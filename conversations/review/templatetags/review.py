@@ -4,7 +4,10 @@ from typing import Any
 
 from django import template
 
+from conversations.accounts.models import User
 from conversations.chat.models import Message
+from conversations.review.models import Report
+from conversations.review.models.reports import REPORT_HAS_NEWS
 
 register = template.Library()
 
@@ -21,10 +24,22 @@ def report_slot(message: Message) -> dict[str, Any]:
     return {"message": message}
 
 
+@register.simple_tag
+def count_report_news(user: User) -> int:
+    """Return to how many of the user's reports staff have replied since the user last looked."""
+    return Report.objects.visible_to(user).filter(REPORT_HAS_NEWS).count()
+
+
+@register.inclusion_tag("review/_news.html")
+def report_news(count: int) -> dict[str, Any]:
+    """Show how many of the user's reports have new replies."""
+    return {"count": count}
+
+
 @register.inclusion_tag("review/_menu.html")
-def report_menu(page: str) -> dict[str, Any]:
+def report_menu(page: str, news: int) -> dict[str, Any]:
     """Show the menu links to the user's reports and to the form for a problem with this page (a path)."""
-    return {"page": page}
+    return {"page": page, "news": news}
 
 
 @register.inclusion_tag("review/_link.html")
