@@ -237,6 +237,7 @@ def test_a_question_from_staff_can_be_answered(hers: Client, alice: User, told: 
     assert hers.post(reverse("report_reply", args=[filed.uuid]), {"text": "The end."}).status_code == 302
     filed.refresh_from_db()
     assert filed.clarification == "The end."
+    assert "The end." in hers.get(reverse("report", args=[filed.uuid])).text
 
 
 def test_a_hidden_answer_is_not_on_any_page(hers: Client, alice: User, told: Message) -> None:
