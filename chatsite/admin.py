@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
 from django.http import HttpRequest
 
-ORDER = ("review", "chat", "access", "accounts", "catalogue", "evaluation")
+ORDER = ("review", "chat", "access", "accounts", "catalogue", "evaluation", "branding")
 
 
 class Site(admin.AdminSite):

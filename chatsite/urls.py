@@ -16,6 +16,7 @@ urlpatterns = [
     path("", include("conversations.chat.urls")),
     path("", include("conversations.review.urls")),
     path("", include("conversations.access.urls")),
+    path("", include("conversations.branding.urls")),
     path("", include("conversations.accounts.urls")),
     path("", include("conversations.server.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),

@@ -100,6 +100,7 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "django_htmx",
+    "conversations.branding",
     "conversations.accounts",
     "conversations.limits",
     "conversations.catalogue",
@@ -148,6 +149,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "chatsite.context.site",
+                "conversations.branding.context.branding",
                 "conversations.access.context.signup",
             ]
         },

@@ -2,7 +2,7 @@
 
 from django.http import HttpRequest
 
-_NEEDS_NOBODY = frozenset({"healthz", "robots"})
+_NEEDS_NOBODY = frozenset({"healthz", "logo", "robots"})
 
 
 def needs_nobody(request: HttpRequest) -> bool:

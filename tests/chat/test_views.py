@@ -295,7 +295,7 @@ def test_a_long_conversation_takes_no_more_queries_than_a_short_one(
 ) -> None:
     short, long = make_answered_turn(alice).conversation, make_long(alice, 300)
     for conversation in (short, long):
-        with django_assert_num_queries(10):
+        with django_assert_num_queries(11):
             client.get(f"/c/{conversation.uuid}/")
 
 

@@ -24,6 +24,7 @@ OPEN = {
     "healthz",
     "join",
     "join_by_link",
+    "logo",
     "openid_connect_callback",
     "openid_connect_login",
     "preview",
@@ -35,6 +36,7 @@ OPEN = {
 EXAMPLES = {
     "int:pk": "1",
     "slug:provider_id": "oidc",
+    "str:digest": "0" * 64,
     "str:key": "nothing",
     "app_label": "review",
     "str:code": "ABCDEFGHJKMN",

@@ -106,7 +106,8 @@ def test_a_report_about_the_site_stores_the_page(hers: Client) -> None:
 def test_reports_are_paginated_with_a_constant_number_of_queries(
     hers: Client, alice: User, told: Message, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    queries = 6  # session, user, count, page, decisions about deleted answers, mark as seen
+    # Session, user, count, page, decisions about deleted answers, mark as seen, name of the site.
+    queries = 7
     gone = make_report(alice, told)
     decide(gone)
     told.conversation.delete()
