@@ -12,10 +12,14 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
+from django.contrib.sites.requests import RequestSite
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
+
+from conversations.branding.selectors import current_branding
+from conversations.common import mails
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +41,22 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send an email. A failure is only logged, so that the page doesn't reveal whether an account exists."""
+        site = RequestSite(self.request)
+        # The texts of allauth begin and end with the name, which is the host name by default.
+        site.name = current_branding().name or site.name
         try:
-            super().send_mail(template_prefix, email, context)
+            super().send_mail(template_prefix, email, {"current_site": site, **context})
         except OSError as error:
             logger.error("Could not send the email %s: %s", template_prefix, type(error).__qualname__)
+
+    def format_email_subject(self, subject: str) -> str:
+        name = current_branding().name
+        return (
+            mails.with_site_name(subject, name=name) if name else str(super().format_email_subject(subject))
+        )
+
+    def get_from_email(self) -> str:
+        return mails.sender(name=current_branding().name)
 
     def get_login_stages(self) -> list[str]:
         theirs, ours = _path_of(EmailVerificationStage), _path_of(AddressStage)
@@ -82,7 +98,14 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
 
 
 class MFAAdapter(DefaultMFAAdapter):
-    """Name passkeys in the user's language."""
+    """Name passkeys in the user's language, and name the site in authenticator apps and passkeys."""
+
+    def get_totp_issuer(self) -> str:
+        return current_branding().name or str(super().get_totp_issuer())
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        return {**entity, "name": current_branding().name or entity["name"]}
 
     def generate_authenticator_name(self, user: Any, type: Authenticator.Type) -> str:  # noqa: A002
         number = Authenticator.objects.filter(user=user, type=type).count() + 1
