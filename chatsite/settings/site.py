@@ -23,7 +23,8 @@ if not DATA_DIR.is_absolute():
     DATA_DIR = BASE_DIR / DATA_DIR
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-HOST = env.str("HOST", "127.0.0.1")
+# Browsers treat "localhost" as secure and as a domain name, which passkeys need, but not "127.0.0.1".
+HOST = env.str("HOST", "localhost")
 PORT = env.int("PORT", 8000, validate=validate.Range(min=0, max=65535))
 
 # The address that people type. With https, it turns on secure cookies and HSTS.

@@ -207,8 +207,8 @@ def test_devices(page: Page, name: str, new_context: Callable[..., BrowserContex
 
 
 @pytest.fixture
-def with_passkeys(new_context: Callable[..., BrowserContext], site: Site) -> Iterator[Page]:
-    """Return a page at localhost in a browser whose virtual authenticator approves everything."""
+def with_passkeys(new_context: Callable[..., BrowserContext]) -> Iterator[Page]:
+    """Return a page of a new user in a browser whose virtual authenticator approves everything."""
     page = new_context().new_page()
     devtools = page.context.new_cdp_session(page)
     devtools.send("WebAuthn.enable")
@@ -221,8 +221,7 @@ def with_passkeys(new_context: Callable[..., BrowserContext], site: Site) -> Ite
         "automaticPresenceSimulation": True,
     }
     devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-    address = site.address.replace("127.0.0.1", "localhost")
-    page.goto(f"{address}/accounts/signup/")
+    page.goto("/accounts/signup/")
     page.get_by_label("Username").fill("petra")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
@@ -232,25 +231,24 @@ def with_passkeys(new_context: Callable[..., BrowserContext], site: Site) -> Ite
     devtools.detach()
 
 
-def test_a_passkey(with_passkeys: Page, site: Site, problems: list[str]) -> None:
+def test_a_passkey(with_passkeys: Page, problems: list[str]) -> None:
     page = with_passkeys
-    address = site.address.replace("127.0.0.1", "localhost")
-    page.goto(f"{address}/accounts/second-factor/passkeys/add/")
+    page.goto("/accounts/second-factor/passkeys/add/")
     show_password_again(page)
     page.get_by_label("Name").fill("My laptop")
     page.get_by_role("button", name="Add a passkey").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
-    page.goto(f"{address}/accounts/second-factor/passkeys/")
+    page.goto("/accounts/second-factor/passkeys/")
     expect(page.get_by_text("My laptop")).to_be_visible()
 
     # The passkey signs in without a password.
-    page.goto(f"{address}/accounts/logout/")
+    page.goto("/accounts/logout/")
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_selector("#text")
 
     # It is the second factor after the password.
-    page.goto(f"{address}/accounts/logout/")
+    page.goto("/accounts/logout/")
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("Username or email").fill("petra")
     page.get_by_label("Password").fill(PASSWORD)
@@ -260,7 +258,7 @@ def test_a_passkey(with_passkeys: Page, site: Site, problems: list[str]) -> None
     page.wait_for_selector("#text")
 
     # It confirms the user's identity before a change.
-    page.goto(f"{address}/accounts/second-factor/passkeys/")
+    page.goto("/accounts/second-factor/passkeys/")
     page.get_by_role("link", name="Remove").click()
     page.get_by_role("link", name="Use a security key").click()
     page.get_by_role("button", name="Use a passkey").click()

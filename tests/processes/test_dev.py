@@ -9,7 +9,7 @@ import pytest
 
 from tests.site import ROOT, Process, wait_until
 
-STARTED = r"Chat: +(http://127\.0\.0\.1:\d+)/"
+STARTED = r"Chat: +(http://localhost:\d+)/"
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import ipaddress
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,7 +106,7 @@ class Command(BaseCommand):
             memory.freeze()
             background.extend((housekeeping.start(), memory.start()))
             for host, port in server.listening_addresses[:1]:
-                self._say_where(host, port, model=model)
+                self._say_where(address_of(host, port), model=model)
 
         def limit() -> None:
             http_limits.limit(server.http_factory)
@@ -112,7 +114,11 @@ class Command(BaseCommand):
 
         server: daphne.server.Server = daphne.server.Server(
             application=application,
-            endpoints=build_endpoint_description_strings(host=settings.HOST, port=settings.PORT),
+            endpoints=[
+                endpoint
+                for host in listening_hosts(settings.HOST, settings.PORT)
+                for endpoint in build_endpoint_description_strings(host=host, port=settings.PORT)
+            ],
             # The default closes every websocket after a day, and the page would not reconnect.
             websocket_timeout=-1,
             websocket_handshake_timeout=HANDSHAKE_SECONDS,
@@ -136,10 +142,7 @@ class Command(BaseCommand):
                 "Set PORT to another number."
             )
 
-    def _say_where(self, host: str, port: int, *, model: str) -> None:
-        shown = f"[{host}]" if ":" in host else host
-        is_everywhere = shown in {"0.0.0.0", "[::]"}  # noqa: S104  (compared with, not bound to)
-        address = settings.PUBLIC_URL or f"http://{'127.0.0.1' if is_everywhere else shown}:{port}"
+    def _say_where(self, address: str, *, model: str) -> None:
         self.stdout.write(f"Model:        {model}\nChat:         {address}/\nAdmin:        {address}/admin/")
         self.stdout.write("Ready. Stop with Ctrl+C.")
         self.stdout.flush()
@@ -152,6 +155,32 @@ def _finish(loop: asyncio.AbstractEventLoop) -> None:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+def listening_hosts(host: str, port: int) -> list[str]:
+    """Return the addresses to listen on: for localhost both loopback addresses, because browsers may try either first.
+
+    Only IPv4 if the machine has no IPv6, or if the system picks the port, which it would do for each address.
+    """
+    if host != "localhost":
+        return [host]
+    return ["127.0.0.1", "::1"] if port and _has_ipv6_loopback() else ["127.0.0.1"]
+
+
+def _has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the address of the site to open in a browser. Passkeys work on localhost, but on no IP address."""
+    ip = ipaddress.ip_address(host)
+    name = "localhost" if ip.is_loopback or ip.is_unspecified else f"[{ip}]" if ip.version == 6 else str(ip)
+    return settings.PUBLIC_URL or f"http://{name}:{port}"
 
 
 def catalogue_line() -> str:
