@@ -151,6 +151,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "chatsite.context.site",
                 "conversations.branding.context.branding",
+                "conversations.accounts.context.passkeys",
                 "conversations.access.context.signup",
             ]
         },

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 
+from conversations.accounts.rules import supports_passkeys
 from conversations.branding.selectors import current_branding
 from conversations.common import mails
 
@@ -61,6 +62,14 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_login_stages(self) -> list[str]:
         theirs, ours = _path_of(EmailVerificationStage), _path_of(AddressStage)
         return [ours if stage == theirs else stage for stage in super().get_login_stages()]
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """Return the ways to confirm one's identity, without passkeys where they don't work, unless there is no other."""
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        if supports_passkeys(self.request.build_absolute_uri("/")):
+            return methods
+        others = [method for method in methods if method["url"] != reverse("mfa_reauthenticate_webauthn")]
+        return others or methods
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")

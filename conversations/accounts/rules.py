@@ -1,8 +1,10 @@
-"""Find a person's time zone. Pure functions."""
+"""Pure functions about accounts: time zones, and where passkeys work."""
 
 import datetime as dt
 import functools
+import ipaddress
 import zoneinfo
+from urllib.parse import urlsplit
 
 from django.utils import timezone
 
@@ -43,3 +45,38 @@ def time_zones_by_region() -> list[tuple[str, list[str]]]:
     """Return the names of the time zones that people can choose, by region. Names for technical use are left out."""
     names = sorted(_known_names())
     return [(region, [name for name in names if name.startswith(f"{region}/")]) for region in _REGIONS]
+
+
+def supports_passkeys(address: str) -> bool:
+    """Return whether browsers allow passkeys at this address of the site.
+
+    They need a domain name, and https unless the name is localhost.
+    """
+    parts = urlsplit(address)
+    name = (parts.hostname or "").rstrip(".")
+    is_local = name == "localhost" or name.endswith(".localhost")
+    return is_local or (parts.scheme == "https" and bool(name) and not is_ip_address(name))
+
+
+def address_for_passkeys(*, requested: str, public: str) -> str:
+    """Return an address of the site at which passkeys work, or an empty text if none is known.
+
+    `requested` is the address of the current page, and `public` is PUBLIC_URL.
+    """
+    if supports_passkeys(requested):
+        return requested
+    if supports_passkeys(public):
+        return public
+    parts = urlsplit(requested)
+    if is_ip_address(parts.hostname or "") and ipaddress.ip_address(parts.hostname or "").is_loopback:
+        return parts._replace(netloc=f"localhost:{parts.port}" if parts.port else "localhost").geturl()
+    return ""
+
+
+def is_ip_address(name: str) -> bool:
+    """Return whether a host name is an IP address, without the brackets of IPv6."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

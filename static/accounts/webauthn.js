@@ -4,9 +4,8 @@
    in the form or, for sign-in, from the form's address. allauth's webauthn-json.js converts JSON for the browser's API. */
 (() => {
   const api = globalThis.webauthnJSON;
-  // Browsers support passkeys only on domain names, never on IP addresses such as 127.0.0.1.
-  const isSupported =
-    isSecureContext && Boolean(api?.supported()) && !/^[\d.]+$|^\[/.test(location.hostname);
+  // Pages contain these forms only at addresses where passkeys work.
+  const isSupported = isSecureContext && Boolean(api?.supported());
 
   const show = (form, problem) => {
     for (const text of form.querySelectorAll("[data-problem]")) text.hidden = text.dataset.problem !== problem;
