@@ -2,7 +2,6 @@
 
 import ast
 import datetime as dt
-import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.guards.project import ROOT, files, name
+from tests.guards.project import ROOT, files, find, name
 from tests.guards.settings_read import settings_read
 
 HEADER = ("| what | bound | held by |", "|---|---|---|")
@@ -93,25 +92,6 @@ def value_of(holder: str) -> Any:
             raise LookupError(holder)
         return parameters[argument].default
     return found
-
-
-def find(path: str) -> Any:
-    """Return the object at a dotted path, which starts with a module. Raises LookupError if there is none."""
-    parts = path.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        module = ".".join(parts[:length])
-        try:
-            found: Any = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name and f"{module}.".startswith(f"{error.name}."):
-                continue
-            raise
-        for part in parts[length:]:
-            if not hasattr(found, part):
-                raise LookupError(path)
-            found = getattr(found, part)
-        return found
-    raise LookupError(path)
 
 
 def amount(value: Any, *, holder: str) -> float:
