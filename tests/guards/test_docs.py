@@ -92,5 +92,3 @@ def test_the_example_of_a_first_change_still_applies() -> None:
     tests = (ROOT / "tests" / "accounts" / "test_accounts.py").read_text(encoding="utf-8")
     assert "# --- The overview ---" in tests
     assert "def hers(" in tests
-    # Once the example is part of the site, the page needs another one.
-    assert "account_was_created" not in tests
