@@ -58,5 +58,5 @@ def rendered(text: str) -> str:
     from conversations.common.rendering.markdown import render_markdown
 
     # The machine is busy, and no user waits for this.
-    highlighting.SECONDS = 10.0
+    highlighting.TIME_LIMIT_SECONDS = 10.0
     return str(render_markdown(text))

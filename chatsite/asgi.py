@@ -61,8 +61,8 @@ class SameHost:
         return await self.application(scope, receive, send)
 
 
-class WithoutZeroBytes:
-    """Drop cookies with a zero byte, which a quoted value can contain and databases reject in text."""
+class DropNullCookies:
+    """Drop cookies that contain a null character, which a quoted value can hold and databases reject in text."""
 
     def __init__(self, application: Any) -> None:
         self.application = application
@@ -81,10 +81,10 @@ class WithoutZeroBytes:
         )
 
 
-# Channels routes to ASGI applications, but the types of Django expect views.
+# Channels routes to ASGI applications, but Django's type stubs expect views.
 _elsewhere = re_path("", refuse)  # type: ignore[arg-type]
 _sockets = URLRouter([*websocket_urlpatterns, _elsewhere])
-application = WithoutZeroBytes(
+application = DropNullCookies(
     ProtocolTypeRouter(
         {
             "http": OneThreadHandler(),

@@ -9,7 +9,7 @@ from django.template import loader
 from django.utils.cache import add_never_cache_headers
 from django.views import defaults
 
-from conversations.common.outages import is_database_away
+from conversations.common.outages import is_database_outage
 
 RETRY_SECONDS = 10
 FORMS_SENT_AGAIN = frozenset(f"conversations.{subject}.views" for subject in ("access", "chat", "review"))
@@ -19,7 +19,7 @@ CSRF_FIELD = "csrfmiddlewaretoken"
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Respond to a bad request, which Django also raises if a session could not be saved."""
-    if is_database_away(exception):
+    if is_database_outage(exception):
         return unavailable(request)
     return defaults.bad_request(request, exception)
 
@@ -27,7 +27,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Respond to a failed request, and say so if a database outage is the reason."""
     error = sys.exc_info()[1]
-    if error is not None and is_database_away(error):
+    if error is not None and is_database_outage(error):
         return unavailable(request)
     return defaults.server_error(request)
 

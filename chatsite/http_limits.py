@@ -12,7 +12,7 @@ from twisted.web.http import HTTPChannel, Request
 
 REQUEST_SECONDS = 30
 """Time to send a whole request, and to start the next one on an open connection."""
-GOODBYE_SECONDS = 2
+CLOSE_DELAY_SECONDS = 2
 """Time a refused client has to read the reason before the connection is closed."""
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16_384
@@ -124,4 +124,4 @@ class LimitedChannel(HTTPChannel):
             % (status, len(sentence) + 1, sentence.encode("ascii"))
         )
         transport.pauseProducing()
-        self._abortingCall = self.callLater(GOODBYE_SECONDS, self.forceAbortClient)
+        self._abortingCall = self.callLater(CLOSE_DELAY_SECONDS, self.forceAbortClient)

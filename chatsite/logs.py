@@ -4,14 +4,14 @@ import logging
 import threading
 import time
 
-from conversations.common.outages import is_database_away
+from conversations.common.outages import is_database_outage
 
 WINDOW_SECONDS = 10.0
 MAX_KINDS = 1_000
 
 
 class CollapseRepeats(logging.Filter):
-    """Pass each kind of warning once in ten seconds, and add to the next one how many were left out.
+    """Pass each kind of warning once every ten seconds, and add to the next one how many were left out.
 
     Lines with the same text are one kind. So are all lines from one log call about the same outage of the database or
     Redis, in which the first line of the error replaces the traceback.
@@ -51,7 +51,7 @@ class CollapseRepeats(logging.Filter):
 def _outage(error: BaseException) -> str:
     """Return the outage behind the error in one line, or an empty text if there is none."""
     is_redis = type(error).__module__.partition(".")[0] == "redis"
-    if not (is_redis or is_database_away(error)):
+    if not (is_redis or is_database_outage(error)):
         return ""
     [first_line, *_] = str(error).splitlines() or [""]
     return f"{type(error).__qualname__}: {first_line}"

@@ -12,7 +12,7 @@ from django.utils.cache import add_never_cache_headers
 
 
 class AddressMiddleware:
-    """Refuse requests for other hosts, and addresses with a zero byte, which databases reject in text."""
+    """Refuse requests for other hosts, and addresses with a null character, which databases reject in text."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -20,7 +20,7 @@ class AddressMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.get_host()
         if "\0" in request.path or "%00" in request.META["QUERY_STRING"]:
-            raise BadRequest("The address contains a zero byte.")
+            raise BadRequest("The address contains a null character.")
         return self.get_response(request)
 
 

@@ -9,7 +9,7 @@ from conversations.common.mails import send_on_commit
 from .models import Invitation
 
 
-def tell_of_approval(user: User) -> None:
+def notify_of_approval(user: User) -> None:
     """Email a user that their account has been approved."""
     send_on_commit(
         "access/mails/approved.txt", to=[user.email], context={"user": user, "path": reverse("chat")}

@@ -14,7 +14,7 @@ from .rules import DEFAULT_TERMS, Verdict
 
 
 def signup_mode() -> SiteAccess.SignUp:
-    """Return the sign-up mode set in the admin, or else the SIGNUP setting."""
+    """Return the sign-up mode set in Django admin, or else the SIGNUP setting."""
     chosen = SiteAccess.objects.filter(pk=1).values_list("signup", flat=True).first()
     return SiteAccess.SignUp(chosen or settings.SIGNUP)
 

@@ -131,7 +131,7 @@ def preview(request: HttpRequest, public_id: uuid.UUID) -> HttpResponse:
     refusal = ""
     if request.method == "POST":
         try:
-            guest = guests.begin_guest(
+            guest = guests.create_guest(
                 preview=public_id, address=get_adapter(request).get_client_ip(request), now=now
             )
         except Refused as error:

@@ -8,7 +8,7 @@ from .models import User
 from .rules import time_zone_of
 
 
-def tell_of_notice(user: User, *, text: str, kind: str, ends_at: dt.datetime | None = None) -> None:
+def notify_of_notice(user: User, *, text: str, kind: str, ends_at: dt.datetime | None = None) -> None:
     """Email a user about a warning or a suspension, and when it ends."""
     context = {"user": user, "text": text, "kind": kind, "ends_at": ends_at}
     send_on_commit(

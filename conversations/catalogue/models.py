@@ -99,12 +99,12 @@ class ChatModel(models.Model):
         help_text=_("In tokens, for the prompt and the answer together."),
     )
     max_output_tokens = models.PositiveIntegerField(
-        _("max. output tokens"),
+        _("maximum output tokens"),
         validators=[MinValueValidator(1)],
         help_text=_("The maximum length of an answer, in tokens."),
     )
     max_tokens_parameter = models.CharField(
-        _("max. tokens parameter"),
+        _("token limit parameter"),
         max_length=32,
         choices=MaxTokensParameter,
         default=MaxTokensParameter.MAX_TOKENS,

@@ -14,7 +14,7 @@ from conversations.chat.models.conversations import TITLE_LENGTH
 from conversations.common.refusals import Refused
 
 # The largest number that is parsed at all. The caps decide what is allowed.
-_LARGEST_NUMBER = 2**31 - 1
+_MAX_NUMBER = 2**31 - 1
 
 
 class FrameError(Refused):
@@ -66,7 +66,7 @@ class SendForm(forms.Form):
     max_tokens = forms.IntegerField(
         required=False,
         min_value=1,
-        max_value=_LARGEST_NUMBER,
+        max_value=_MAX_NUMBER,
         error_messages={
             "invalid": _("Enter the answer length as a whole number of tokens."),
             "min_value": _("The answer length must be at least one token."),
@@ -97,9 +97,9 @@ class AttachForm(forms.Form):
     conversation = forms.UUIDField(required=False)
     message = forms.UUIDField(required=False)
     generation = forms.UUIDField(required=False)
-    offset = forms.IntegerField(required=False, min_value=0, max_value=_LARGEST_NUMBER)
+    offset = forms.IntegerField(required=False, min_value=0, max_value=_MAX_NUMBER)
     open = forms.BooleanField(required=False)
-    revision = forms.IntegerField(required=False, min_value=0, max_value=_LARGEST_NUMBER)
+    revision = forms.IntegerField(required=False, min_value=0, max_value=_MAX_NUMBER)
 
 
 class AckForm(forms.Form):
@@ -122,7 +122,7 @@ class RenameForm(forms.Form):
 
 
 class FeedbackForm(forms.Form):
-    """A thumb up (1) or down (-1), optionally with a reason, or 0 to withdraw it."""
+    """A thumbs up (1) or thumbs down (-1), optionally with a reason, or 0 to withdraw it."""
 
     rating = forms.TypedChoiceField(coerce=int, choices=[(1, "1"), (-1, "-1"), (0, "0")])
     reason = forms.ChoiceField(required=False, choices=Feedback.Reason.choices)

@@ -276,7 +276,7 @@ def answer_or_404(request: UserRequest, public_id: uuid.UUID) -> Message:
 
 @require_POST
 def feedback(request: UserRequest, public_id: uuid.UUID) -> HttpResponse:
-    """Save a thumb up or down with an optional reason, or delete it if the rating is 0."""
+    """Save a thumbs up or thumbs down with an optional reason, or delete it if the rating is 0."""
     message = answer_or_404(request, public_id)
     form = FeedbackForm(request.POST)
     if message.is_hidden or not form.is_valid():

@@ -24,7 +24,7 @@ def send_on_commit(
     language: str = "",
     time_zone: dt.tzinfo | None = None,
 ) -> None:
-    """Send a mail with this template after the commit. If that fails, the failure is only logged.
+    """Send an email with this template after the commit. If that fails, the failure is only logged.
 
     The language and the time zone are those of the recipient, or else the site's.
     The first line of the template is the subject, which never contains text from a user or a model. If the site has a name,
@@ -47,7 +47,7 @@ def send_on_commit(
             for address in addresses:
                 send_mail(subject, body, sender(name=name), [address])
         except Exception as error:
-            logger.warning("A mail (%s) could not be sent: %s", template, type(error).__qualname__)
+            logger.warning("The email %s could not be sent: %s", template, type(error).__qualname__)
 
     transaction.on_commit(send)
 

@@ -23,7 +23,7 @@ _HEALTH_OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-def is_database_away(error: BaseException) -> bool:
+def is_database_outage(error: BaseException) -> bool:
     """Return whether an error was caused by a database that is unreachable, locked or read-only.
 
     The causes of the error count too, because Django reports a session that couldn't be saved as a bad request.

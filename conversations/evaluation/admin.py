@@ -37,7 +37,7 @@ class EvaluationItemAdmin(ReadOnlyAdmin):
     search_fields = ("uuid", "case__uuid")
     actions = ("export",)
 
-    @admin.display(description=_("vetted answer"), boolean=True)
+    @admin.display(description=_("vetted text"), boolean=True)
     def has_vetted_answer(self, item: EvaluationItem) -> bool:
         return bool(item.vetted_answer)
 

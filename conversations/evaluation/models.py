@@ -21,7 +21,7 @@ class EvaluationItem(models.Model):
         _("reasoning"), blank=True, help_text=_("The model's reasoning before that answer.")
     )
     answer = models.TextField(_("answer"), blank=True)
-    vetted_answer = models.TextField(_("vetted answer"), blank=True)
+    vetted_answer = models.TextField(_("vetted text"), blank=True)
     note = models.TextField(_("note"), blank=True)
     added_by = models.ForeignKey(
         "accounts.User", models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("added by")

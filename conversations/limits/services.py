@@ -33,7 +33,7 @@ def take_within(key: str, *, limit: int, period: dt.timedelta, now: dt.datetime)
     return take(key, limit=limit, period_start=begun_at or now)
 
 
-def forget_before(moment: dt.datetime) -> int:
+def delete_old_counters(moment: dt.datetime) -> int:
     """Delete the counters of periods that started before this time, and return their number."""
     count, _by_model = UsageCounter.objects.filter(period_start__lt=moment).delete()
     return count

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from conversations.review.models.reports import COMMENT_LENGTH
 
 from . import rules
-from .models import Category, lacks_comment
+from .models import Category, is_comment_missing
 
 
 class TextField(forms.CharField):
@@ -31,7 +31,7 @@ class ReportForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        if lacks_comment(values.get("category", ""), values.get("comment", "")):
+        if is_comment_missing(values.get("category", ""), values.get("comment", "")):
             self.add_error("comment", rules.COMMENT_NEEDED)
         return values
 

@@ -15,12 +15,12 @@ from conversations.review.models import Report, ReviewCase
 from conversations.review.models.reports import CASE_WAITS_SINCE
 
 
-def tell_of_decision(report: Report) -> None:
+def notify_of_decision(report: Report) -> None:
     """Mail the reporter the outcome of their report."""
     _send_to_reporter("review/mails/decided.txt", report)
 
 
-def tell_of_question(report: Report) -> None:
+def notify_of_question(report: Report) -> None:
     """Mail the reporter that staff have a question."""
     _send_to_reporter("review/mails/asked.txt", report)
 

@@ -11,9 +11,9 @@ from .models import POLICIES, Report, ReviewCase
 POINTS_PER_SEVERITY = 12
 POINTS_PER_REPORTER = 6
 MAX_REPORTERS_COUNTED = 10
-POINTS_OF_RECORD = 12
+MAX_TRACK_RECORD_POINTS = 12
 """Points added if all of a reporter's reports were upheld, and subtracted if none were."""
-REPORTS_FOR_A_RECORD = 5
+MIN_DECIDED_REPORTS = 5
 HOUR = dt.timedelta(hours=1)
 COMMENT_NEEDED = _("Describe the problem in a few words.")
 """The error for a report without a required comment."""
@@ -29,7 +29,7 @@ class Record:
     @property
     def share(self) -> float | None:
         """Return the share of reports upheld, from 0 to 1, or None if too few have been decided."""
-        return self.upheld / self.decided if self.decided >= REPORTS_FOR_A_RECORD else None
+        return self.upheld / self.decided if self.decided >= MIN_DECIDED_REPORTS else None
 
 
 def has_news(report: Report) -> bool:
@@ -65,12 +65,12 @@ def base_priority(*, category: str, reporters: int, records: Iterable[Record]) -
     points += min(max(reporters - 1, 0), MAX_REPORTERS_COUNTED) * POINTS_PER_REPORTER
     shares = [record.share for record in records if record.share is not None]
     if shares:
-        points += round((max(shares) - 0.5) * 2 * POINTS_OF_RECORD)
+        points += round((max(shares) - 0.5) * 2 * MAX_TRACK_RECORD_POINTS)
     return max(points, 0)
 
 
 def queue_key(*, waiting_since: dt.datetime, points: int) -> dt.datetime:
-    """Return the time by which the queue is sorted, earliest first. The order of two cases doesn't change with age."""
+    """Return the time by which the queue is sorted, earliest first. The order of two cases doesn't change over time."""
     return waiting_since - points * HOUR
 
 

@@ -303,7 +303,7 @@ def test_a_running_answer_stops_when_access_ends(alice: User) -> None:
 
 
 def make_guest(preview: Preview, address: str = "192.0.2.1") -> User:
-    return guests.begin_guest(preview=preview.uuid, address=address, now=timezone.now())
+    return guests.create_guest(preview=preview.uuid, address=address, now=timezone.now())
 
 
 def test_a_guest_reaches_the_limit_and_keeps_everything_after_sign_up(alice: User) -> None:
@@ -350,7 +350,7 @@ def test_guests_who_never_return_are_deleted() -> None:
     old, held, new = (make_guest(preview) for _ in range(3))
     make_report(held, make_answer(held))
     User.objects.filter(pk__in=[old.pk, held.pk]).update(date_joined=timezone.now() - 40 * DAY)
-    assert guests.forget_guests(before=timezone.now() - 30 * DAY) == 1
+    assert guests.delete_old_guests(before=timezone.now() - 30 * DAY) == 1
     assert set(User.objects.filter(account_type="guest")) == {held, new}
 
 

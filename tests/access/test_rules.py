@@ -253,7 +253,7 @@ def test_open_pages_close_when_access_is_over() -> None:
         ended = sessions.no_longer_valid(visitors.values(), now=NOW)
     assert len(captured) <= 5
     for case in CASES:
-        wanted = sessions.Ended.KEPT_OUT if case.reason in OVER_REASONS else None
+        wanted = sessions.Ended.BLOCKED if case.reason in OVER_REASONS else None
         if case.reason is Reason.INACTIVE:
             wanted = sessions.Ended.SIGNED_OUT
         assert ended.get(visitors[case.name]) is wanted, case.name

@@ -11,8 +11,8 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from conversations.access.services.guests import begin_guest
-from conversations.accounts.mails import tell_of_notice
+from conversations.access.services.guests import create_guest
+from conversations.accounts.mails import notify_of_notice
 from conversations.accounts.models import User
 from conversations.accounts.rules import time_zone_of
 from conversations.catalogue.models import ChatModel
@@ -104,7 +104,7 @@ def test_mails_use_the_recipients_time_zone(
         person.refresh_from_db()
         person.time_zone = zone
         with timezone.override("America/New_York"), django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
-            tell_of_notice(person, text="No.", kind="suspension", ends_at=AT)
+            notify_of_notice(person, text="No.", kind="suspension", ends_at=AT)
     assert f"until {IN_TOKYO} (JST)" in mail.outbox[0].body
     assert f"until {IN_UTC} (UTC)" in mail.outbox[1].body
 
@@ -126,5 +126,5 @@ async def test_the_socket_uses_the_persons_time_zone(
 
 def test_a_guest_has_a_time_zone_too() -> None:
     preview = make_preview(allows_guests=True)
-    guest = begin_guest(preview=preview.uuid, address="192.0.2.1", now=timezone.now())
+    guest = create_guest(preview=preview.uuid, address="192.0.2.1", now=timezone.now())
     assert "(JST)" in with_cookie(signed_in(guest), "Asia/Tokyo").get("/").text

@@ -90,7 +90,7 @@ def test_from_a_report_to_an_overturned_decision(
     expect(ravi.locator("body")).to_contain_text("rosa")
     expect(ravi.get_by_role("button", name="Decide", exact=True)).to_have_count(0)
 
-    # She hides the answer. The open page updates, and the reporter gets a mail.
+    # She hides the answer. The open page updates, and the reporter gets an email.
     rosa.get_by_label("Uphold: the report is justified").check()
     rosa.get_by_label("Reason (visible to staff only)").fill("Chlorine gas: policy on harmful answers.")
     rosa.get_by_label("Hide the answer").check()

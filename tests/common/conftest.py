@@ -10,5 +10,5 @@ from conversations.common.rendering import highlighting
 @pytest.fixture(scope="package", autouse=True)
 def unhurried_highlighting() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(highlighting, "SECONDS", 10.0)
+        patch.setattr(highlighting, "TIME_LIMIT_SECONDS", 10.0)
         yield

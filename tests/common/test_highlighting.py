@@ -22,7 +22,7 @@ SLOW = "s{" * 9_000
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow as little time as a real page does, for the one test of what happens then."""
     highlight("1", language="python")
-    monkeypatch.setattr(highlighting, "SECONDS", 0.2)
+    monkeypatch.setattr(highlighting, "TIME_LIMIT_SECONDS", 0.2)
 
 
 def test_code_is_highlighted_by_the_name_of_its_language() -> None:
@@ -37,7 +37,7 @@ def test_code_without_a_known_language_stays_plain(language: str) -> None:
 def test_slow_code_stays_plain_and_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     highlight("2", language="python")
     with monkeypatch.context() as patch:
-        patch.setattr(highlighting, "SECONDS", 0.2)
+        patch.setattr(highlighting, "TIME_LIMIT_SECONDS", 0.2)
         highlight(SLOW, language="perl")
     # The page may have stopped waiting just before the result. The next request waits its turn.
     assert highlight("3", language="python")
@@ -98,7 +98,7 @@ assert highlighting._child._process is None
 highlighting.highlight("1", language="python")
 print(highlighting._child._process.pid, flush=True)
 if sys.argv[1:]:
-    highlighting.SECONDS = 2
+    highlighting.TIME_LIMIT_SECONDS = 2
     threading.Thread(target=highlighting.highlight, args=["s{" * 9_000], kwargs={"language": "perl"}).start()
     time.sleep(0.2)
     print("busy", flush=True)

@@ -17,7 +17,7 @@ from conversations.common.rendering.markdown import render_markdown
 def test_a_page_that_did_not_wait_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "```python\nx = 'kept'\n```\n"
     with monkeypatch.context() as patch:
-        patch.setattr(highlighting, "SECONDS", 0.0)
+        patch.setattr(highlighting, "TIME_LIMIT_SECONDS", 0.0)
         assert "hl-" not in render_markdown(text)
     assert "hl-" in render_markdown(text)
 
@@ -94,7 +94,7 @@ def seconds_for(alias: str, code: str) -> float:
 
 @pytest.fixture(autouse=True)
 def _time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(highlighting, "SECONDS", 0.2)
+    monkeypatch.setattr(highlighting, "TIME_LIMIT_SECONDS", 0.2)
 
 
 def test_no_lexer_is_slow_or_loses_text() -> None:

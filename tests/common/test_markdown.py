@@ -466,7 +466,7 @@ def test_costly_text_is_not_parsed_again_for_each_piece(monkeypatch: pytest.Monk
 @given(texts, sizes)
 def test_long_blocks_are_cut_at_the_same_places_in_any_chunking(text: str, lengths: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(markdown, "LONGEST_BLOCK", 60)
+        patch.setattr(markdown, "MAX_BLOCK_LENGTH", 60)
         stream = MarkdownStream()
         finished = "".join(stream.feed(piece).finished for piece in chunks(text, lengths))
         finished += stream.finish().finished

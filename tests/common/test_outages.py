@@ -14,7 +14,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.utils import Error, IntegrityError
 
 from chatsite import logs
-from conversations.common.outages import is_database_away
+from conversations.common.outages import is_database_outage
 
 
 @pytest.fixture
@@ -37,25 +37,25 @@ def error_of(database: sqlite3.Connection, *statements: str) -> Error:
 def test_a_locked_database_is_an_outage(database: sqlite3.Connection, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "x.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert is_database_away(error_of(database, "INSERT INTO thing VALUES ('new')"))
+        assert is_database_outage(error_of(database, "INSERT INTO thing VALUES ('new')"))
 
 
 @pytest.mark.parametrize("obstacle", ["max_page_count = 1", "query_only = 1"])
 def test_a_database_that_cannot_write_is_an_outage(database: sqlite3.Connection, obstacle: str) -> None:
     fill = "INSERT INTO thing SELECT hex(randomblob(2000)) FROM (SELECT 1 UNION SELECT 2 UNION SELECT 3)"
-    assert is_database_away(error_of(database, f"PRAGMA {obstacle}", fill, fill))
+    assert is_database_outage(error_of(database, f"PRAGMA {obstacle}", fill, fill))
 
 
 def test_a_server_that_cannot_be_reached_is_an_outage() -> None:
     server = DatabaseWrapper({**connection.settings_dict, "HOST": "127.0.0.1", "PORT": 9})
     with pytest.raises(Error) as raised, server.wrap_database_errors:
         psycopg.connect("host=127.0.0.1 port=9 connect_timeout=2")
-    assert is_database_away(raised.value)
+    assert is_database_outage(raised.value)
 
 
 @pytest.mark.parametrize("mistake", ["SELECT * FROM nothing", "SELEC", "INSERT INTO thing VALUES ('there')"])
 def test_a_programming_error_is_not_an_outage(database: sqlite3.Connection, mistake: str) -> None:
-    assert not is_database_away(error_of(database, mistake))
+    assert not is_database_outage(error_of(database, mistake))
 
 
 def test_errors_caused_by_an_outage_count_as_one(database: sqlite3.Connection) -> None:
@@ -65,8 +65,8 @@ def test_errors_caused_by_an_outage_count_as_one(database: sqlite3.Connection) -
             raise outage
         except Error:
             raise KeyError from None
-    assert is_database_away(raised.value)
-    assert not is_database_away(IntegrityError())
+    assert is_database_outage(raised.value)
+    assert not is_database_outage(IntegrityError())
 
 
 # --- The log ---

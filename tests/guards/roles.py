@@ -17,7 +17,7 @@ def client_of(role: str) -> Client:
             return Client()
         case "guest":
             preview = make_preview(allows_guests=True)
-            return signed_in(guests.begin_guest(preview=preview.uuid, address="192.0.2.1", now=now))
+            return signed_in(guests.create_guest(preview=preview.uuid, address="192.0.2.1", now=now))
         case "preview":
             return signed_in(make_member(make_preview()))
         case "expired":

@@ -31,8 +31,8 @@ OWN_UNITS = {"MINUTES": 60, "HOURS": 3600, "DAYS": 86_400}
 
 LIMIT = re.compile(
     r"""^_?(?:
-        (?:MAX|MOST|LONGEST|SHORTEST|LARGEST|DEEPEST|LONG|SLOW|CACHED)_.+
-        | (?:.+_)?(?:SECONDS|MINUTES|HOURS|DAYS|TIMEOUT|LEASE|KEPT)
+        (?:MAX|MIN|LONGEST|SHORTEST|LONG|SLOW|CACHED)_.+
+        | (?:.+_)?(?:SECONDS|MINUTES|HOURS|DAYS|TIMEOUT|LEASE|RETENTION)
         | (?:.+_)?(?:BYTES|SIZE|CHARS|CHARACTERS|LENGTH|TOKENS|CONCURRENCY|LIMIT|ATTEMPTS|BATCH|AT_ONCE|CATCH_UP)
         | .+_PER_(?:MINUTE|HOUR|DAY|USER|ADDRESS|PAGE|SOCKET|SECOND)
         | LONGEST | SHORTEST
@@ -227,7 +227,7 @@ def test_values_are_compared_with_their_units(bound: str, value: object, holder:
 def test_limits_are_found_by_name() -> None:
     source = """
 MAX_BATCH = 1_000
-_DEEPEST_NESTING: Final = 24
+_MAX_NESTING: Final = 24
 ARE_KEPT = dt.timedelta(days=3)
 MAX_NAME = "no number"
 COLUMNS = 3
@@ -241,7 +241,7 @@ def read(size, limit=5): ...
 """
     assert list(limits_in(source, module="m")) == [
         "m.MAX_BATCH",
-        "m._DEEPEST_NESTING",
+        "m._MAX_NESTING",
         "m.ARE_KEPT",
         "m.Pace.LONGEST",
         "m.Pace(open_seconds)",

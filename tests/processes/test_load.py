@@ -164,7 +164,7 @@ async def test_a_database_outage_while_people_use_the_site(
             async with staged(tmp_path, upstream=upstream.base_url, database_url=address) as stage:
                 await stage.settle()
                 # Longer than the interval at which pages check for changes without being notified.
-                await go_through(stage, away(proxy, outage), seconds=feed.IDLE_LOOK_SECONDS + 3)
+                await go_through(stage, away(proxy, outage), seconds=feed.IDLE_POLL_SECONDS + 3)
 
 
 @contextmanager

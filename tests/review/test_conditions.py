@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from conversations.accounts.models import User
-from conversations.review.models import Category, Report, ReviewCase, Snapshot, lacks_comment
+from conversations.review.models import Category, Report, ReviewCase, Snapshot, is_comment_missing
 from conversations.review.models.reports import CASE_WAITS_SINCE, claim_is_live
 from tests.factories import LEAD, make_staff
 
@@ -133,10 +133,10 @@ def test_the_comment_rule_matches_the_database_constraint(category: str, comment
         with transaction.atomic():
             report.save()
     except IntegrityError:
-        assert lacks_comment(category, comment)
+        assert is_comment_missing(category, comment)
     else:
-        assert not lacks_comment(category, comment)
-    assert lacks_comment(category, comment) == (category == "other" and not comment)
+        assert not is_comment_missing(category, comment)
+    assert is_comment_missing(category, comment) == (category == "other" and not comment)
 
 
 @pytest.mark.parametrize(

@@ -344,11 +344,11 @@ def test_a_bulk_decision_skips_claimed_and_changed_cases(alice: User, lead: User
     now = timezone.now()
     fresh = list(ReviewCase.objects.order_by("pk"))
     tried = decisions.decide_many(staff=reviewer, cases=fresh, decision=decision, now=now, dry_run=True)
-    assert (tried.decided, len(tried.left_alone)) == (2, 2)
+    assert (tried.decided, len(tried.skipped)) == (2, 2)
     assert Report.objects.filter(status="pending").count() == 3
     # The old versions exclude the cases that have changed since.
     done = decisions.decide_many(staff=reviewer, cases=cases, decision=decision, now=now, dry_run=False)
-    assert (done.decided, [case.pk for case, _reason in done.left_alone]) == (
+    assert (done.decided, [case.pk for case, _reason in done.skipped]) == (
         2,
         [cases[0].pk, cases[1].pk],
     )

@@ -61,7 +61,7 @@ async def test_the_jobs_stop_when_cancelled() -> None:
 
 
 async def test_memory_is_released_until_the_job_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "EVERY_SECONDS", 0)
+    monkeypatch.setattr(memory, "INTERVAL_SECONDS", 0)
     collected = asyncio.Event()
     loop = asyncio.get_running_loop()
 

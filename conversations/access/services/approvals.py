@@ -13,5 +13,5 @@ def approve(*, user: User) -> bool:
         account_type=User.AccountType.MEMBER
     ):
         return False
-    access_mails.tell_of_approval(user)
+    access_mails.notify_of_approval(user)
     return True

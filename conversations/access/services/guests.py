@@ -24,7 +24,7 @@ SESSION_KEY = "guest_id"
 
 
 @transaction.atomic
-def begin_guest(*, preview: uuid.UUID, address: str, now: dt.datetime) -> User:
+def create_guest(*, preview: uuid.UUID, address: str, now: dt.datetime) -> User:
     """Create a guest of a preview that allows guests.
 
     Raises Refused if the preview allows none, or if GUESTS_PER_ADDRESS guests joined from this IP address today.
@@ -78,7 +78,7 @@ def _locked(*ids: int) -> list[User]:
     return list(User.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
 
 
-def forget_guests(*, before: dt.datetime) -> int:
+def delete_old_guests(*, before: dt.datetime) -> int:
     """Delete guests who joined before this time and have no conversation on hold, and return their number."""
     count = 0
     old = User.objects.filter(account_type=User.AccountType.GUEST, date_joined__lt=before)

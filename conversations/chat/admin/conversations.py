@@ -33,7 +33,7 @@ class ConfidentialAdmin(ReadOnlyAdmin):
         return request.user.has_perm("review.read_conversation")
 
     def conversation_of(self, shown: Any) -> uuid.UUID:
-        """Return the public id of the conversation that a row belongs to."""
+        """Return the public ID of the conversation that a row belongs to."""
         raise NotImplementedError
 
     @admin.display(description=_("text"))

@@ -31,7 +31,7 @@ from conversations.chat.models import Conversation
 from conversations.chat.rendering import fragments
 from conversations.chat.rendering.frames import FrameWriter
 from conversations.chat.services import sessions, sockets, turns
-from conversations.common.outages import is_database_away
+from conversations.common.outages import is_database_outage
 from conversations.common.refusals import Refused
 
 from . import codes
@@ -126,7 +126,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except Refused as error:
             await self._refuse(error, client_id=client_id)
         except Exception as error:
-            if not is_database_away(error):
+            if not is_database_outage(error):
                 raise
             logger.error(
                 "The database was unavailable while a frame was handled: %s", type(error).__qualname__
@@ -155,10 +155,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
             max_tokens=max_tokens,
         )
         if turn.verdict is not None and turn.verdict.membership is not None:
-            await self._show_what_is_left(turn.verdict, turn.conversation)
+            await self._show_remaining(turn.verdict, turn.conversation)
         if self._conversation_id != turn.conversation.pk:
             if conversation is None:
-                await self._show_as_begun(turn.conversation)
+                await self._show_started(turn.conversation)
             await self._follow(turn.conversation.pk, feed.Cursor())
 
     async def _on_continue(self, *, message: uuid.UUID, client_id: uuid.UUID) -> None:
@@ -220,7 +220,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _bring_news(self, conversation_id: int, cursor: feed.Cursor) -> None:
         """Send changes in the conversation as fast as the page reads them. Raises TooSlow."""
         # A page that attaches repeatedly without reading must wait as well.
-        await self._outbox.wait_for_room()
+        await self._outbox.wait_for_window()
         frames = FrameWriter()
         events = feed.follow(
             hub=self.hub, user=self.visitor.user, conversation_id=conversation_id, cursor=cursor
@@ -243,7 +243,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if visitor is None:
             return codes.SIGNED_OUT
         if access.is_blocked(visitor.user, now=now):
-            return codes.KEPT_OUT
+            return codes.BLOCKED
         lease = sockets.open_socket(user=visitor.user, process=Presence.process, now=now)
         if lease is None:
             return codes.TOO_MANY_PAGES
@@ -271,11 +271,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
             .first()
         )
 
-    async def _show_as_begun(self, conversation: Conversation) -> None:
+    async def _show_started(self, conversation: Conversation) -> None:
         # The list may be long, so it is rendered in the thread that reads it.
         await self._send(await database_sync_to_async(_begun)(self.visitor.user, conversation))
 
-    async def _show_what_is_left(self, verdict: Verdict, conversation: Conversation) -> None:
+    async def _show_remaining(self, verdict: Verdict, conversation: Conversation) -> None:
         signup = await database_sync_to_async(access.signup_mode)()
         is_guest = self.visitor.user.account_type == User.AccountType.GUEST
         await self._send(
@@ -320,4 +320,4 @@ def _language_of(scope: Any) -> str:
 
 def _begun(user: User, conversation: Conversation) -> str:
     newest = list(Conversation.objects.visible_to(user).in_sidebar())
-    return fragments.conversation_begun(conversation, conversations=newest)
+    return fragments.conversation_started(conversation, conversations=newest)

@@ -7,7 +7,7 @@ Daphne sends only 1000 and the codes from 3000 to 4999, so each reason has a cod
 SIGNED_OUT = 4401
 TOO_SLOW = 4408
 TOO_LARGE = 4413
-KEPT_OUT = 4423
+BLOCKED = 4423
 TOO_MANY_PAGES = 4429
 TOO_MANY_FRAMES = 4430
 INTERNAL_ERROR = 4500

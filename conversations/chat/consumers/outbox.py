@@ -38,18 +38,18 @@ class Outbox:
     async def send(self, frame: str) -> None:
         """Send a frame piece by piece, each as soon as the window has space. Raises TooSlow."""
         for piece in pieces(frame):
-            await self.wait_for_room()
+            await self.wait_for_window()
             await self._put(piece)
 
     async def send_now(self, frame: str) -> None:
         """Send a short reply to one of the page's own frames without waiting. Raises TooSlow if there is no space."""
-        if self._on_its_way > WINDOW_BYTES + REPLY_BYTES:
+        if self._unacknowledged > WINDOW_BYTES + REPLY_BYTES:
             raise TooSlow
         await self._put(frame)
 
-    async def wait_for_room(self) -> None:
+    async def wait_for_window(self) -> None:
         """Wait until the page has received enough. Raises TooSlow if that takes too long."""
-        while self._on_its_way > WINDOW_BYTES:
+        while self._unacknowledged > WINDOW_BYTES:
             self._acknowledged.clear()
             try:
                 await asyncio.wait_for(self._acknowledged.wait(), SLOW_READER_SECONDS)
@@ -57,7 +57,7 @@ class Outbox:
                 raise TooSlow from None
 
     @property
-    def _on_its_way(self) -> int:
+    def _unacknowledged(self) -> int:
         return self._sent - self._received
 
     async def _put(self, text: str) -> None:

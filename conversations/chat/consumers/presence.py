@@ -25,7 +25,7 @@ ENDING_SECONDS = 1.5
 
 _CODES = {
     sessions.Ended.SIGNED_OUT: codes.SIGNED_OUT,
-    sessions.Ended.KEPT_OUT: codes.KEPT_OUT,
+    sessions.Ended.BLOCKED: codes.BLOCKED,
 }
 
 
@@ -42,8 +42,8 @@ class Page(Protocol):
 class Presence:
     """All open pages of this process.
 
-    While there is anything to do, one task renews and returns their leases and checks their visitors. So a lease is
-    returned however the page's own task ends, even if the database is unavailable when the page closes.
+    While there is anything to do, one task renews and releases their leases and checks their visitors. So a lease is
+    released however the page's own task ends, even if the database is unavailable when the page closes.
     """
 
     process: ClassVar[str] = make_process_id()
@@ -61,11 +61,11 @@ class Presence:
         self._work()
 
     def leave(self, page: Page) -> None:
-        """Return the lease of a page that has closed, whether or not it ever entered."""
+        """Release the lease of a page that has closed, even if `enter` was never called for it."""
         self._pages.discard(page)
-        self._give_back(page.lease)
+        self._release_lease(page.lease)
 
-    def _give_back(self, lease: int) -> None:
+    def _release_lease(self, lease: int) -> None:
         self._closed.add(lease)
         self._has_closed.set()
         self._work()
@@ -78,13 +78,13 @@ class Presence:
         checked_at = time.monotonic()
         while self._pages or self._closed:
             try:
-                await self._return_leases()
+                await self._release_leases()
                 if time.monotonic() - checked_at >= CHECK_SECONDS:
                     checked_at = time.monotonic()
                     await self._check()
                 self._is_away = False
             except Exception as error:
-                # Log the outage once, not at each attempt.
+                # Log the outage once, not on each attempt.
                 if not self._is_away:
                     logger.warning("Failed to count and check open pages: %s", type(error).__qualname__)
                 self._is_away = True
@@ -94,7 +94,7 @@ class Presence:
                     self._has_closed.wait(), max(0.0, checked_at + CHECK_SECONDS - time.monotonic())
                 )
 
-    async def _return_leases(self) -> None:
+    async def _release_leases(self) -> None:
         self._has_closed.clear()
         if closed := set(self._closed):
             await database_sync_to_async(sockets.close_sockets)(closed)
@@ -110,7 +110,7 @@ class Presence:
         # Pages that closed in the meantime may just have had their leases recreated.
         for page in pages:
             if page not in self._pages:
-                self._give_back(page.lease)
+                self._release_lease(page.lease)
         ended = await database_sync_to_async(sessions.no_longer_valid)(
             [page.visitor for page in pages], now=timezone.now()
         )

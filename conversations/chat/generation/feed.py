@@ -1,4 +1,4 @@
-"""Stream the changes in a conversation to a viewer, from the viewer's position on.
+"""Stream the changes in a conversation to a viewer, starting at the viewer's position.
 
 A viewer has a cursor instead of a queue. One loop compares the cursor with the current state, so a first visit, a
 reload, a lost connection, a second tab, a slow phone and another process are all handled alike.
@@ -25,9 +25,9 @@ from .transcript import Entry, complete, read_entries
 
 logger = logging.getLogger(__name__)
 
-IDLE_LOOK_SECONDS = 20.0
+IDLE_POLL_SECONDS = 20.0
 """How often a viewer checks for changes without being notified, because notifications may be lost."""
-COPY_LOOK_SECONDS = 1.0
+COPY_POLL_SECONDS = 1.0
 """How often the journal is read for text that another process is writing, without being notified."""
 COPY_PAUSE_SECONDS = 0.1
 """The shortest pause between two reads of the journal, however many notifications arrive."""
@@ -117,7 +117,7 @@ Event = Added | Replaced | StaffEdited | Resumed | Grown | Reasoned | Ended | Go
 async def follow(
     *, hub: Hub, user: User, conversation_id: int, cursor: Cursor
 ) -> AsyncGenerator[Event, None]:
-    """Yield the changes in a conversation from the viewer's cursor on. Ends only if the conversation is gone.
+    """Yield the changes in a conversation after the viewer's cursor. Ends only if the conversation is gone.
 
     Text arrives at the hub's pace, or at the caller's if that is slower. Text that has accumulated comes in one event.
     """
@@ -135,7 +135,7 @@ async def follow(
             cursor = found.cursor
             if found.writing is None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), IDLE_LOOK_SECONDS)
+                    await asyncio.wait_for(news.wait(), IDLE_POLL_SECONDS)
                 continue
             live = hub.text_of(found.writing)
             growth = attach(hub=hub, live=live, offset=cursor.offset, reasoning=cursor.reasoning)
@@ -151,7 +151,7 @@ async def follow(
                         continue
                     # Staff edits elsewhere in the conversation are shown at once, not only after this answer.
                     news.clear()
-                    told = await database_sync_to_async(_look_at_staff)(conversation_id, cursor=cursor)
+                    told = await database_sync_to_async(_read_staff_edits)(conversation_id, cursor=cursor)
                     if told is not None:
                         cursor = replace(cursor, revision=told.revision)
                         yield told
@@ -203,7 +203,7 @@ def _look(*, user: User, conversation_id: int, cursor: Cursor) -> _Found | None:
     # has to end in the form in which the viewer has it.
     changed: list[Event] = []
     if conversation.revision > cursor.revision:
-        changed.append(_changed_by_staff(conversation, cursor=cursor))
+        changed.append(_staff_edits(conversation, cursor=cursor))
         cursor = replace(cursor, revision=conversation.revision)
     seen, new = _read_branch_since(conversation, cursor=cursor)
     events: list[Event] = []
@@ -270,12 +270,12 @@ def _changes_of(entry: Entry, *, cursor: Cursor) -> list[Event]:
     return [Replaced(entry)]
 
 
-def _look_at_staff(conversation_id: int, *, cursor: Cursor) -> StaffEdited | None:
+def _read_staff_edits(conversation_id: int, *, cursor: Cursor) -> StaffEdited | None:
     changed = Conversation.objects.filter(pk=conversation_id, revision__gt=cursor.revision).first()
-    return _changed_by_staff(changed, cursor=cursor) if changed is not None else None
+    return _staff_edits(changed, cursor=cursor) if changed is not None else None
 
 
-def _changed_by_staff(conversation: Conversation, *, cursor: Cursor) -> StaffEdited:
+def _staff_edits(conversation: Conversation, *, cursor: Cursor) -> StaffEdited:
     # A viewer with no messages yet receives them all in their current state.
     since = cursor.revision if cursor.message is not None else conversation.revision
     changed = conversation.messages.filter(revision__gt=since).order_by("-revision")
@@ -298,7 +298,7 @@ def _start_copying(hub: Hub) -> None:
 
 
 async def _copy(hub: Hub) -> None:
-    """Keep the copies that viewers here follow up to date from the journal, until there are none left."""
+    """Update the copies that viewers here are following from the journal, until there are none left."""
     reading = Attempts("The text of answers in other processes could not be read", logger=logger)
     while copies := hub.copies():
         hub.copies_wanted.clear()
@@ -309,7 +309,7 @@ async def _copy(hub: Hub) -> None:
         with reading:
             found = await database_sync_to_async(journal.read_copies)(known)
         if reading.is_failing:
-            await asyncio.sleep(COPY_LOOK_SECONDS)
+            await asyncio.sleep(COPY_POLL_SECONDS)
             continue
         for live in copies:
             if live.is_written_here:
@@ -325,4 +325,4 @@ async def _copy(hub: Hub) -> None:
                 hub.forget(live.generation_id)
         await asyncio.sleep(COPY_PAUSE_SECONDS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(hub.copies_wanted.wait(), COPY_LOOK_SECONDS - COPY_PAUSE_SECONDS)
+            await asyncio.wait_for(hub.copies_wanted.wait(), COPY_POLL_SECONDS - COPY_PAUSE_SECONDS)

@@ -22,7 +22,7 @@ from conversations.chat.models import Generation, GenerationChunk, Message, Mess
 _READ_AT_ONCE = 100
 
 
-def _name_host() -> str:
+def _name_of_namespace() -> str:
     """Return a name for the process ID namespace that this process runs in.
 
     The host name isn't enough: containers on the host's network share it, but can't see each other's processes, and
@@ -37,7 +37,7 @@ def _name_host() -> str:
     return f"{name[:19]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-_HOST = _name_host()
+_HOST = _name_of_namespace()
 _ids_here: set[str] = set()
 
 
@@ -190,7 +190,7 @@ def read_copies(known: dict[int, Known]) -> dict[int, Progress]:
     A deleted generation counts as ended. What is known is either nothing or the result of earlier calls, so nothing is
     read twice.
     """
-    # Status before text; `transcript.read_entries` explains why the order matters.
+    # Status before text; `transcript.complete` explains why the order matters.
     active = dict(Generation.objects.active().filter(pk__in=known).values_list("pk", "message_id"))
     found = {pk: Progress(has_ended=pk not in active) for pk in known}
     new = {message_id: pk for pk, message_id in active.items() if known[pk] == Known()}

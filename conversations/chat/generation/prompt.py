@@ -15,8 +15,8 @@ from conversations.llm.chat import ChatMessage, ChatRequest
 from .pseudonymous_id import pseudonymous_id
 
 CONTINUE = (
-    "Your last answer was cut off. Go on from exactly where it stops, in the same language and format, "
-    "without repeating anything and without any remark."
+    "Your last answer was cut off. Continue exactly where it stops, in the same language and format, "
+    "without repeating anything or adding any comment."
 )
 REMOVED = "[This answer was removed by the site's staff.]"
 
@@ -59,7 +59,7 @@ def check_fits(newest_first: Iterable[tuple[str, str]], *, model: ChatModel, max
 def prepare(generation: Generation) -> ChatRequest:
     """Return the request for a claimed generation, and store how many older messages it leaves out.
 
-    Takes a query for each fifty messages. Raises limits.WindowExceeded if even the newest turn no longer fits.
+    Makes one query per fifty messages. Raises limits.WindowExceeded if even the newest turn no longer fits.
     """
     request, trimmed = build_request(generation)
     if trimmed != generation.trimmed_messages:

@@ -37,9 +37,9 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.15
 """How often new text is committed. A crash loses at most this much, plus the time of one commit."""
-SHORTEST_PAUSE_SECONDS = 0.05
+MIN_PAUSE_SECONDS = 0.05
 """The minimum pause between two commits, even if one takes longer than FLUSH_SECONDS, so that others can write too."""
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """How often the queue and stop requests are checked without being notified."""
 REAP_SECONDS = 5.0
 CLAIM_AT_ONCE = 25
@@ -47,7 +47,7 @@ CLAIM_AT_ONCE = 25
 
 
 @dataclass(slots=True)
-class _BegunPart:
+class _StartedPart:
     """The start of a part of the reasoning.
 
     `position` is the part's number in the message, and `offset` how much text comes before it. `begins` and `start` are
@@ -73,7 +73,7 @@ class _Running:
     """When the request was sent or the last event arrived, in monotonic time."""
     kind: PartKind | None = None
     part: int = 0
-    begun_parts: list[_BegunPart] = field(default_factory=list)
+    begun_parts: list[_StartedPart] = field(default_factory=list)
     unwritten: list[journal.Chunk] = field(default_factory=list)
     """Chunks not yet passed to the journal."""
     stop_as: Generation.Status | None = None
@@ -97,7 +97,7 @@ class _Running:
                 text = PART_SEPARATOR + text if offset else text
                 start = offset + len(PART_SEPARATOR) if offset else 0
                 self.begun_parts.append(
-                    _BegunPart(self.part, live.length - len(self.job.existing_text), offset, start)
+                    _StartedPart(self.part, live.length - len(self.job.existing_text), offset, start)
                 )
             self.begun_parts[-1].duration_ms += passed
             live.put_reasoning(offset, text, so_far_ms=live.reasoning_ms + passed)
@@ -198,7 +198,7 @@ class Runner:
             self._news.turns.clear()
             with reading:
                 await self._claim()
-            await self._sleep(self._news.turns, LOOK_SECONDS)
+            await self._sleep(self._news.turns, POLL_SECONDS)
 
     async def _claim(self) -> None:
         while (free := settings.GENERATION_CONCURRENCY - len(self._running)) > 0:
@@ -263,7 +263,7 @@ class Runner:
             with self._preparing:
                 request: ChatRequest = await database_sync_to_async(prompt.prepare)(job.generation)
                 return request
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _outcome(self, running: _Running) -> ending.Outcome:
         """Return how the generation ended, based on the result of its relay."""
@@ -329,13 +329,13 @@ class Runner:
             self._news.stops.clear()
             with writing:
                 await self._flush()
-                if is_asked or begun - last_look >= LOOK_SECONDS:
+                if is_asked or begun - last_look >= POLL_SECONDS:
                     await self._look()
                     last_look = begun
             if writing.is_failing:
                 # Take the full pause after a failed attempt, so that attempts don't follow each other immediately.
                 begun = time.monotonic()
-            pause = max(FLUSH_SECONDS - (time.monotonic() - begun), SHORTEST_PAUSE_SECONDS)
+            pause = max(FLUSH_SECONDS - (time.monotonic() - begun), MIN_PAUSE_SECONDS)
             await self._sleep(self._news.stops if self._running else self._draining, pause)
 
     async def _flush(self) -> None:

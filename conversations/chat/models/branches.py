@@ -1,4 +1,4 @@
-"""Read branches of a conversation with SQL that is put together once.
+"""Read branches of a conversation with SQL that is assembled once.
 
 Every turn reads them several times, and Django would spend longer on building these statements than the database on running
 them. A test compares the results with those of the ORM.
@@ -117,7 +117,7 @@ def branch_messages(tip: int | None, *, limit: int) -> list[Any]:
 def read_branch(tip: int | None, *, limit: int, since: int | None = None) -> list[Read]:
     """Return up to `limit` messages of the branch that ends at `tip`, oldest first. Takes one query.
 
-    With `since`, only the messages from this one on, if it is on the branch.
+    With `since`, only this message and those after it, if it is on the branch.
     """
     if tip is None:
         return []

@@ -37,7 +37,7 @@ class Conversation(models.Model):
         CHAT = "chat", _("chat")
         REVIEW = "review", _("review")
 
-    uuid = models.UUIDField(_("public id"), default=uuid.uuid4, unique=True, editable=False)
+    uuid = models.UUIDField(_("public ID"), default=uuid.uuid4, unique=True, editable=False)
     owner = models.ForeignKey(
         "accounts.User", models.CASCADE, related_name="conversations", verbose_name=_("owner")
     )
@@ -53,7 +53,8 @@ class Conversation(models.Model):
         null=True,
         blank=True,
         help_text=_(
-            "The owner deleted it while a report about it was open. It will be deleted once the report is decided."
+            "The owner deleted it while a report about it was open. "
+            "It will be permanently deleted once the report is decided."
         ),
     )
     is_held = models.BooleanField(
@@ -116,7 +117,7 @@ class Message(models.Model):
         USER = "user", _("user")
         ASSISTANT = "assistant", _("assistant")
 
-    uuid = models.UUIDField(_("public id"), default=uuid.uuid4, unique=True, editable=False)
+    uuid = models.UUIDField(_("public ID"), default=uuid.uuid4, unique=True, editable=False)
     conversation = models.ForeignKey(
         Conversation, models.CASCADE, related_name="messages", verbose_name=_("conversation")
     )
@@ -131,7 +132,7 @@ class Message(models.Model):
         "accounts.User", models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("author")
     )
     client_id = models.UUIDField(
-        _("client id"),
+        _("client ID"),
         null=True,
         blank=True,
         help_text=_("Set by the page, so that a message sent twice is stored once."),

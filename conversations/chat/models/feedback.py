@@ -9,7 +9,7 @@ from .conversations import Message
 
 
 class Feedback(models.Model):
-    """A user's thumb up or down for an answer. It is counted but opens no case."""
+    """A user's thumbs up or thumbs down for an answer. It is counted but opens no case."""
 
     MOVES_TO_ACCOUNT = ("user",)
     """The fields that pass to the new account when a guest signs up."""

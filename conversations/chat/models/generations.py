@@ -21,13 +21,13 @@ class ErrorCode(models.TextChoices):
     TIMEOUT = "timeout", _("The model took too long to answer.")
     UNAUTHORIZED = (
         "unauthorized",
-        _("The model service rejected this site's API key. Please tell the administrator."),
+        _("The model service rejected this site's API key. Contact the administrator."),
     )
     NOT_FOUND = (
         "not_found",
-        _("The model service doesn't recognise this model. Choose another, or tell the administrator."),
+        _("The model service doesn't recognise this model. Choose another, or contact the administrator."),
     )
-    BAD_REQUEST = "bad_request", _("The model service rejected the request. Please tell the administrator.")
+    BAD_REQUEST = "bad_request", _("The model service rejected the request. Contact the administrator.")
     CONTEXT_LENGTH = "context_length", _("The conversation is too long for this model. Start a new chat.")
     CONTENT_FILTER = (
         "content_filter",
@@ -36,12 +36,12 @@ class ErrorCode(models.TextChoices):
     RATE_LIMITED = "rate_limited", _("The model service is busy.")
     QUOTA = (
         "quota",
-        _("This site has used up its quota with the model service. Please tell the administrator."),
+        _("This site has used up its quota with the model service. Contact the administrator."),
     )
     SERVER_ERROR = "server_error", _("The model service returned an error.")
     PROTOCOL = (
         "protocol",
-        _("The model service sent an invalid response. Please tell the administrator."),
+        _("The model service sent an invalid response. Contact the administrator."),
     )
     TOO_LARGE = "too_large", _("The answer exceeded this site's size limit.")
     INTERRUPTED = "interrupted", _("The answer was cut off before it was complete.")
@@ -57,7 +57,7 @@ class ErrorCode(models.TextChoices):
     )
     NO_MODEL = (
         "no_model",
-        _("The demo model couldn't be started. Please tell the administrator."),
+        _("The demo model couldn't be started. Contact the administrator."),
     )
     INTERNAL = "internal", _("Something went wrong on this site.")
 
@@ -87,7 +87,7 @@ class Generation(models.Model):
 
     ACTIVE = (Status.QUEUED, Status.RUNNING)
 
-    uuid = models.UUIDField(_("public id"), default=uuid.uuid4, unique=True, editable=False)
+    uuid = models.UUIDField(_("public ID"), default=uuid.uuid4, unique=True, editable=False)
     conversation = models.ForeignKey(
         Conversation, models.CASCADE, related_name="generations", verbose_name=_("conversation")
     )
@@ -97,9 +97,9 @@ class Generation(models.Model):
     model = models.ForeignKey(
         "catalogue.ChatModel", models.PROTECT, related_name="+", verbose_name=_("model")
     )
-    client_id = models.UUIDField(_("client id"))
+    client_id = models.UUIDField(_("client ID"))
     max_tokens = models.PositiveIntegerField(
-        _("max tokens"), help_text=_("The requested limit on the answer's length, in tokens.")
+        _("maximum output tokens"), help_text=_("The requested limit on the answer's length, in tokens.")
     )
     parameters = models.JSONField(_("parameters"), default=dict, blank=True)
     offset = models.PositiveIntegerField(

@@ -102,10 +102,10 @@ class AnswerWriter:
 
     def is_quick_to_end(self, entry: Entry) -> bool:
         """Return whether `end` renders its frame in less than 50 ms and without waiting."""
-        return is_quick(entry.text) if self._shows_anew_at_end else self._stream.is_quick_to_finish()
+        return is_quick(entry.text) if self._rerenders_at_end else self._stream.is_quick_to_finish()
 
     @property
-    def _shows_anew_at_end(self) -> bool:
+    def _rerenders_at_end(self) -> bool:
         # A reference link may be used before the line that defines its address.
         return self._stream.has_references or not self._has_seen_start
 
@@ -159,7 +159,7 @@ class AnswerWriter:
     def end(self, entry: Entry) -> str:
         """Return the frame that ends the answer: the last blocks, the notes, and the available actions."""
         update = self._stream.finish()
-        if self._shows_anew_at_end:
+        if self._rerenders_at_end:
             blocks = partial(_DONE, "innerHTML", render_markdown(entry.text))
         else:
             blocks = partial(_DONE, "beforeend", update.finished) if update.finished else ""
@@ -245,17 +245,17 @@ def added(entries: Sequence[Entry]) -> tuple[str, AnswerWriter | None]:
     for entry in entries:
         context, writer = entry_context(entry)
         html += render_to_string("chat/_message.html", context)
-    return partial("#thread", "beforeend", html) + _stand_at(entries[-1], writer), writer
+    return partial("#thread", "beforeend", html) + _set_position(entries[-1], writer), writer
 
 
 def replaced(entry: Entry) -> tuple[str, AnswerWriter | None]:
     """Return the frame that redraws a message, and a writer for it if it is open."""
     context, writer = entry_context(entry)
     html = render_to_string("chat/_message.html", context)
-    return partial(f"#m-{entry.message.uuid}", "outerHTML", html) + _stand_at(entry, writer), writer
+    return partial(f"#m-{entry.message.uuid}", "outerHTML", html) + _set_position(entry, writer), writer
 
 
-def moderated(entries: Sequence[Entry], *, revision: int) -> str:
+def staff_edited(entries: Sequence[Entry], *, revision: int) -> str:
     """Return the frame that redraws the messages that staff hid, replaced or restored."""
     messages = "".join(
         partial(
@@ -275,7 +275,7 @@ def revision_html(revision: int) -> SafeString:
     return format_html('<input type="hidden" name="revision" id="revision" value="{}">', str(revision))
 
 
-def _stand_at(entry: Entry, writer: AnswerWriter | None) -> str:
+def _set_position(entry: Entry, writer: AnswerWriter | None) -> str:
     """Return the part of a frame that sets the page's position and announces it to screen readers."""
     if writer is not None:
         return (
@@ -287,7 +287,7 @@ def _stand_at(entry: Entry, writer: AnswerWriter | None) -> str:
     return partial("#cursor", "innerHTML", cursor_html(entry, offset=len(entry.text))) + said
 
 
-def conversation_begun(conversation: Conversation, *, conversations: Sequence[Conversation]) -> str:
+def conversation_started(conversation: Conversation, *, conversations: Sequence[Conversation]) -> str:
     """Return the frame that turns a new chat's page into the page of this conversation."""
     field = '<input type="hidden" name="conversation" id="{}" value="{}">'
     return (

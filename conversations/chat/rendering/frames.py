@@ -59,7 +59,7 @@ class FrameWriter:
             case feed.Replaced(entry):
                 frame, self._writer = fragments.replaced(entry)
             case feed.StaffEdited(entries, revision):
-                frame = fragments.moderated(entries, revision=revision)
+                frame = fragments.staff_edited(entries, revision=revision)
             case feed.Resumed(entry, offset):
                 self._writer = fragments.AnswerWriter(entry, offset=offset)
                 frame = self._writer.resume()

@@ -48,7 +48,7 @@ class Ended(enum.Enum):
     """The reasons why a visitor has lost access."""
 
     SIGNED_OUT = "signed out"
-    KEPT_OUT = "kept out"
+    BLOCKED = "kept out"
 
 
 def no_longer_valid(visitors: Iterable[Visitor], *, now: dt.datetime) -> dict[Visitor, Ended]:
@@ -73,7 +73,7 @@ def no_longer_valid(visitors: Iterable[Visitor], *, now: dt.datetime) -> dict[Vi
             ended[visitor] = Ended.SIGNED_OUT
     verdicts = access.verdicts(users.values(), now=now)
     ended.update(
-        (visitor, Ended.KEPT_OUT)
+        (visitor, Ended.BLOCKED)
         for visitor in visitors
         if visitor not in ended and verdicts[visitor.user.pk].is_over
     )

@@ -25,7 +25,7 @@ from conversations.common.refusals import Refused
 from conversations.limits import rules as limits
 from conversations.limits import services as quotas
 
-_GONE = gettext_lazy("Conversation not found.")
+_NOT_FOUND = gettext_lazy("Conversation not found.")
 _STILL_WRITING = gettext_lazy("An answer is still being written. Wait for it to finish, or stop it.")
 
 
@@ -55,13 +55,13 @@ def start_turn(
 ) -> Turn:
     """Save a user's message and queue the generation of its answer. Raises Refused.
 
-    `conversation` is the public id of an existing conversation, or None to start a new one. `client_id` comes from the
+    `conversation` is the public ID of an existing conversation, or None to start a new one. `client_id` comes from the
     page, and a message sent twice with the same one is saved once. `max_tokens` can only lower the cap.
     """
     author = _lock_author(user)
     sent = Message.objects.filter(author=author, client_id=client_id).select_related("conversation").first()
     if sent is not None:
-        return _turn_already_taken(sent, client_id)
+        return _existing_turn(sent, client_id)
     _check_rate(author, now=now)
     own = _lock_conversation(author, conversation) if conversation else None
     if own is not None and own.generations.active().exists():
@@ -122,7 +122,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
         .first()
     )
     if answer is None:
-        raise Refused(_GONE)
+        raise Refused(_NOT_FOUND)
     conversation = _lock_conversation(author, answer.conversation.uuid)
     asked = conversation.generations.filter(client_id=client_id).first()
     if asked is not None:
@@ -170,12 +170,12 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
 def request_stop(*, user: User, message: uuid.UUID, now: dt.datetime) -> None:
     """Stop the active generation of an answer, if there is one. Raises Refused if the user has no such message."""
     if not Message.objects.visible_to(user).filter(uuid=message).exists():
-        raise Refused(_GONE)
+        raise Refused(_NOT_FOUND)
     ending.stop(Generation.objects.visible_to(user).filter(message__uuid=message), now=now)
 
 
 def make_title(text: str) -> str:
-    """Return a title for a conversation that begins with this text, which is its first non-blank line, shortened."""
+    """Return a title for a conversation: the first non-blank line of its first message, shortened if necessary."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
 
@@ -192,11 +192,11 @@ def _lock_conversation(author: User, public_id: uuid.UUID) -> Conversation:
     mine = Conversation.objects.visible_to(author).select_related("head")
     found = mine.select_for_update(of=("self",)).filter(uuid=public_id).first()
     if found is None:
-        raise Refused(_GONE)
+        raise Refused(_NOT_FOUND)
     return found
 
 
-def _turn_already_taken(sent: Message, client_id: uuid.UUID) -> Turn:
+def _existing_turn(sent: Message, client_id: uuid.UUID) -> Turn:
     generation = sent.conversation.generations.get(message__parent=sent, client_id=client_id)
     return Turn(sent.conversation, generation, False)
 
@@ -205,7 +205,7 @@ def _check_rate(author: User, *, now: dt.datetime) -> None:
     """Count a message or a continuation of this author, whose row is locked. Raises Refused."""
     limit, minute = settings.CHAT_SENDS_PER_MINUTE, dt.timedelta(minutes=1)
     if not quotas.take_within(f"minute:{author.uuid}", limit=limit, period=minute, now=now):
-        raise Refused(_("Too many messages. Wait a minute, then send it again."))
+        raise Refused(_("Too many messages. Wait a minute, then try again."))
 
 
 def _verdict_on(author: User, *, now: dt.datetime, is_new_message: bool = True) -> access_rules.Verdict:

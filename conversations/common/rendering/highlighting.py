@@ -28,12 +28,12 @@ Result = TypeVar("Result")
 
 PREFIX = "hl-"
 """The prefix of the CSS classes."""
-SECONDS = 0.2
+TIME_LIMIT_SECONDS = 0.2
 """How much CPU time one piece of code may take, and how long a page waits for all of its code."""
-LONGEST_CODE = 20_000
+MAX_CODE_LENGTH = 20_000
 """Longer code, in characters, isn't highlighted."""
-_LONGEST_LANGUAGE = 40
-_PATIENCE = 5
+_MAX_LANGUAGE_LENGTH = 40
+_REAL_TIME_FACTOR = 5
 """The child's limit in real time, as a multiple of its CPU time, because the machine may be busy."""
 _LOADING_SECONDS = 10.0
 """How long the child may take to start or to load a language. No text can influence this."""
@@ -47,7 +47,7 @@ class Wait:
     """How much longer a page may wait for highlighting, and how many pieces of code it had to leave plain."""
 
     def __init__(self) -> None:
-        self.seconds_left = SECONDS
+        self.seconds_left = TIME_LIMIT_SECONDS
         self.missed = 0
 
 
@@ -56,7 +56,7 @@ _wait: ContextVar[Wait | None] = ContextVar("highlighting_wait", default=None)
 
 @contextlib.contextmanager
 def shared_wait() -> Iterator[Wait]:
-    """Limit the total wait of the block to SECONDS. Inside another such block, the outer limit applies."""
+    """Limit the total wait of the block to TIME_LIMIT_SECONDS. Inside another such block, the outer limit applies."""
     outer = _wait.get()
     if outer is not None:
         yield outer
@@ -74,7 +74,7 @@ def highlight(code: str, *, language: str) -> str | None:
 
     Waits for the child, except in an event loop, where only cached results are returned.
     """
-    if not language or len(language) > _LONGEST_LANGUAGE or len(code) > LONGEST_CODE:
+    if not language or len(language) > _MAX_LANGUAGE_LENGTH or len(code) > MAX_CODE_LENGTH:
         return None
     key = language.lower(), code
     known = _results.get(key)
@@ -90,7 +90,7 @@ _warming: "Future[str | None] | None" = None
 def warm_up(language: str = "") -> None:
     """Start the child if it isn't running, and make it load a language, without waiting for it."""
     global _warming
-    key = language.lower()[:_LONGEST_LANGUAGE], ""
+    key = language.lower()[:_MAX_LANGUAGE_LENGTH], ""
     # Only one at a time, so that a text with many languages delays no one.
     if (_warming is None or _warming.done()) and _results.get(key) is None:
         _warming = _submit(partial(_work, key))
@@ -154,12 +154,12 @@ class _Child:
         with _killed_after(_LOADING_SECONDS, process), contextlib.suppress(OSError):
             if not self._is_ready:
                 self._is_ready = self._read() is not None
-            process.stdin.write(json.dumps([language, code, SECONDS]).encode() + b"\n")
+            process.stdin.write(json.dumps([language, code, TIME_LIMIT_SECONDS]).encode() + b"\n")
             process.stdin.flush()
             self._read()
         if not self._is_ready:
             logger.error("The highlighting process did not start; code is shown plain.")
-        with _killed_after(SECONDS * _PATIENCE, process) as was_killed:
+        with _killed_after(TIME_LIMIT_SECONDS * _REAL_TIME_FACTOR, process) as was_killed:
             answer = self._read()
         if was_killed.is_set() or answer is None:
             self.end()

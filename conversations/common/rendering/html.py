@@ -25,17 +25,17 @@ from . import highlighting
 from .maths import keep_formulas
 
 # The parser takes more time the more of these a text has. Beyond these limits, text is shown as it was written.
-_DEEPEST_NESTING = 24
-_MOST_BRACKETS = 200
+_MAX_NESTING = 24
+_MAX_BRACKETS = 200
 """Opening brackets in one paragraph, heading or cell. The parser searches for the end of a link from each of them."""
-_MOST_FILLED_CELLS = 1_000
+_MAX_FILLED_CELLS = 1_000
 """Cells added to a table whose rows are shorter than its header."""
-_LONGEST_ADDRESS = 2_000
-_LONGEST_HOST = 255
-_MOST_ADDRESSES = 100_000
+_MAX_ADDRESS_LENGTH = 2_000
+_MAX_HOST_LENGTH = 255
+_MAX_ADDRESSES = 100_000
 """Total characters of the addresses in one text. An address defined once can be used thousands of times."""
 # Direction marks and invisible characters, which can make one address look like another.
-_DISGUISE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
+_INVISIBLE_CHARACTERS = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
 _SAFE_ADDRESS = re.compile(r"(?i)(?:https?://[^/\\\s]|mailto:[^\s])")
 _ALIGNMENT = re.compile(r"text-align:(left|center|right)")
 
@@ -200,7 +200,7 @@ def _parse_inline(state: StateCore) -> None:
 
 def _children(text: str, references: References, state: StateCore) -> list[Token]:
     plain = Token("text", "", 0, content=text)
-    if text.count("[") > _MOST_BRACKETS:
+    if text.count("[") > _MAX_BRACKETS:
         return [plain]
     children: list[Token] = []
     try:
@@ -210,18 +210,18 @@ def _children(text: str, references: References, state: StateCore) -> list[Token
     references.used += sum(
         len(str(child.attrs.get("href") or child.attrs.get("src") or "")) for child in children
     )
-    return [plain] if references.used > _MOST_ADDRESSES else children
+    return [plain] if references.used > _MAX_ADDRESSES else children
 
 
 def _make_parser(*rules: str) -> MarkdownIt:
     """Return a parser that runs only these core rules."""
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST_NESTING}, renderer_cls=_Renderer)
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _MAX_NESTING}, renderer_cls=_Renderer)
     parser.enable(["table", "strikethrough"])
     keep_formulas(parser)
     parser.core.ruler.at("inline", _parse_inline)
     parser.core.ruler.enableOnly(rules)
     normalize = parser.normalizeLink
-    parser.normalizeLink = lambda url: normalize(url) if len(url) <= _LONGEST_ADDRESS else ""  # type: ignore[method-assign]
+    parser.normalizeLink = lambda url: normalize(url) if len(url) <= _MAX_ADDRESS_LENGTH else ""  # type: ignore[method-assign]
     parser.validateLink = lambda url: _SAFE_ADDRESS.match(url) is not None  # type: ignore[method-assign]
     return parser
 
@@ -229,7 +229,7 @@ def _make_parser(*rules: str) -> MarkdownIt:
 _BLOCKS = _make_parser("normalize", "block")
 _INLINE = _make_parser("inline", "text_join")
 # The limit isn't an option of the parser. Imported by name because the package has a function of the same name.
-importlib.import_module("markdown_it.rules_block.table").MAX_AUTOCOMPLETED_CELLS = _MOST_FILLED_CELLS  # type: ignore[attr-defined]
+importlib.import_module("markdown_it.rules_block.table").MAX_AUTOCOMPLETED_CELLS = _MAX_FILLED_CELLS  # type: ignore[attr-defined]
 
 
 def parse_blocks(text: str) -> tuple[list[Token], References]:
@@ -270,8 +270,8 @@ def render_code(code: str, *, language: str, is_finished: bool) -> str:
 def host_of(address: str) -> str:
     """Return the host of an address, with all non-ASCII characters shown in Punycode (RFC 3492)."""
     try:
-        host = urlsplit(_DISGUISE.sub("", address)).hostname or ""
-        if len(host) > _LONGEST_HOST:
+        host = urlsplit(_INVISIBLE_CHARACTERS.sub("", address)).hostname or ""
+        if len(host) > _MAX_HOST_LENGTH:
             return "?"
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except ValueError:

@@ -22,7 +22,7 @@ from .html import References, escape_text, parse_blocks, render_blocks
 
 LONG_LIST = 1_000
 """After this many characters, a list is cut before its next item."""
-LONGEST_BLOCK = 16_000
+MAX_BLOCK_LENGTH = 16_000
 """After this many characters, any block except fenced code is cut at the end of a line.
 
 Parsers are slow on some texts, and a model can be made to write them.
@@ -45,7 +45,7 @@ _FENCE = re.compile(r"(?P<indent> {0,3})(?P<marker>`{3,}+|~{3,}+)(?P<info>[^\r\n
 _OPEN_FENCE = re.compile(r"^(?:```|~~~)", re.MULTILINE)
 _CLOSER = re.compile(r"</[a-z0-9]+>\n?")
 _CLOSERS = re.compile(rf"(?:{_CLOSER.pattern})+\Z")
-_LONGEST_CLOSERS = 2_000
+_MAX_CLOSERS_LENGTH = 2_000
 _WORD_CLOSERS = re.compile(r"(?:</(?:p|li|ul|ol|blockquote|h[1-6])>\n?)+")
 
 
@@ -158,7 +158,7 @@ def _cut(text: str, *, is_whole: bool) -> Iterator[_Piece]:
     """Yield the pieces of a text. It is parsed in windows, so that the time grows linearly with its length."""
     begin = 0
     while True:
-        end = begin + _fence_length(text, begin) + LONGEST_BLOCK
+        end = begin + _fence_length(text, begin) + MAX_BLOCK_LENGTH
         window = text[begin:end]
         is_last = end >= len(text)
         tokens, references = parse_blocks(window)
@@ -248,7 +248,7 @@ def _difference(old: str, new: str) -> tuple[int, str] | None:
 
 def _closers_of(html: str) -> re.Match[str] | None:
     """Return the closing tags at the end, searching only the part where they can be."""
-    return _CLOSERS.search(html, max(0, len(html) - _LONGEST_CLOSERS))
+    return _CLOSERS.search(html, max(0, len(html) - _MAX_CLOSERS_LENGTH))
 
 
 class _Code:

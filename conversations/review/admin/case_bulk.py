@@ -17,7 +17,7 @@ from conversations.review.services import decisions, reviewing
 
 from .case_forms import BulkForm
 
-MOST_CASES = 500
+MAX_CASES = 500
 
 
 def begin(request: HttpRequest, cases: QuerySet[ReviewCase], *, site: AdminSite) -> HttpResponse:
@@ -26,7 +26,7 @@ def begin(request: HttpRequest, cases: QuerySet[ReviewCase], *, site: AdminSite)
     assert isinstance(staff, User)
     reviewing.require(staff, "decide_reviewcase")
     count = cases.count()
-    chosen = list(cases.order_by("queue_key", "pk")[:MOST_CASES])
+    chosen = list(cases.order_by("queue_key", "pk")[:MAX_CASES])
     form = BulkForm(initial={"cases": " ".join(f"{case.uuid}:{case.version}" for case in chosen)})
     return _page(request, form, site=site, cases=chosen, beyond=count - len(chosen))
 
@@ -40,7 +40,7 @@ def decide_many(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     is_valid = form.is_valid()
     versions = form.cleaned_data.get("cases", {})
     cases = list(
-        ReviewCase.objects.filter(uuid__in=list(versions)[:MOST_CASES])
+        ReviewCase.objects.filter(uuid__in=list(versions)[:MAX_CASES])
         .select_related("message__conversation", "subject", "claimed_by")
         .order_by("queue_key", "pk")
     )
@@ -51,18 +51,18 @@ def decide_many(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         same = [case for case in cases if case.version == versions[case.uuid]]
         changed = [case for case in cases if case.version != versions[case.uuid]]
         tried = decisions.decide_many(staff=staff, cases=same, decision=decision, now=now, dry_run=True)
-        left_alone = [
-            *tried.left_alone,
+        skipped = [
+            *tried.skipped,
             *((case, _("It has changed since you selected it.")) for case in changed),
         ]
-        result = decisions.BulkResult(tried.decided, left_alone)
+        result = decisions.BulkResult(tried.decided, skipped)
         return _page(request, form, site=site, cases=cases, would=result)
     for case in cases:
         case.version = versions[case.uuid]
     done = decisions.decide_many(staff=staff, cases=cases, decision=decision, now=now, dry_run=False)
     said = ngettext("%(count)d case was decided.", "%(count)d cases were decided.", done.decided)
     messages.success(request, said % {"count": done.decided})
-    if not done.left_alone:
+    if not done.skipped:
         return redirect("admin:review_reviewcase_changelist")
     return _page(request, form, site=site, cases=cases, done=done)
 

@@ -30,7 +30,7 @@ from . import case_bulk, case_views
 from .case_filters import AssigneeFilter, CategoryFilter, QueueFilter, StatusFilter
 from .evidence import excerpt_of, read_conversation, search_by_id
 
-AT_ONCE = 50
+CASES_PER_PAGE = 50
 
 
 class Queue(ChangeList):
@@ -66,8 +66,8 @@ class ReviewCaseAdmin(ReadOnlyAdmin):
     list_display = ("number", "priority", "what", "answer", "reported", "age", "state", "held_by")
     list_display_links = ("number",)
     list_filter = (QueueFilter, CategoryFilter, StatusFilter, AssigneeFilter)
-    list_per_page = AT_ONCE
-    list_max_show_all = AT_ONCE
+    list_per_page = CASES_PER_PAGE
+    list_max_show_all = CASES_PER_PAGE
     list_select_related = ("claimed_by", "assignee")
     show_facets = admin.ShowFacets.ALWAYS
     show_full_result_count = False

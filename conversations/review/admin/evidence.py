@@ -29,7 +29,7 @@ from conversations.review.services import reviewing
 from .case_forms import ReadForm
 
 EXCERPT_LENGTH = 120
-MOST_MESSAGES = 1_000
+MAX_MESSAGES = 1_000
 """The number of messages to show of a full conversation, counted from the newest."""
 
 # Markdown syntax to strip from excerpts.
@@ -123,7 +123,7 @@ def facts_of(content: dict[str, Any]) -> list[tuple[str, Any]]:
         (_("Ended"), " · ".join(filter(None, (generation.get("status"), generation.get("finish_reason"))))),
         (_("Error"), generation.get("error_code")),
         (_("Tokens, prompt + answer"), tokens if generation.get("completion_tokens") is not None else ""),
-        (_("Maximum answer length, in tokens"), generation.get("max_tokens")),
+        (_("Maximum answer length (tokens)"), generation.get("max_tokens")),
         (_("Trimmed messages"), generation.get("trimmed_messages")),
         (_("Page"), content.get("page")),
         (_("Site version"), content.get("app_version")),
@@ -187,10 +187,10 @@ def _whole(conversation: Conversation, case: ReviewCase | None) -> tuple[list[Me
     messages = list(
         Message.objects.filter(conversation=conversation)
         .prefetch_related("parts")
-        .order_by("-created_at", "-pk")[: MOST_MESSAGES + 1]
+        .order_by("-created_at", "-pk")[: MAX_MESSAGES + 1]
     )
     count = Message.objects.filter(conversation=conversation).count()
-    messages = messages[:MOST_MESSAGES][::-1]
+    messages = messages[:MAX_MESSAGES][::-1]
     in_view = set(branches.branch_ids(conversation.head_id, limit=count))
     active = Generation.objects.active().filter(conversation=conversation).values_list("message_id", "pk")
     by_message = dict(active)

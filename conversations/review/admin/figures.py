@@ -29,7 +29,7 @@ from . import plots
 
 DAYS = (7, 30, 90)
 USUAL_DAYS = 30
-MOST_DAYS = 366
+MAX_DAYS = 366
 LONGEST_IN_HOURS = 100
 
 
@@ -53,9 +53,9 @@ class PeriodForm(forms.Form):
         first, last = given.get("first"), given.get("last")
         if first and last and first > last:
             raise forms.ValidationError(_("The start date must not be after the end date."))
-        if first and last and (last - first).days >= MOST_DAYS:
+        if first and last and (last - first).days >= MAX_DAYS:
             raise forms.ValidationError(
-                _("The period is too long. Choose at most %(days)d days.") % {"days": MOST_DAYS}
+                _("The period is too long. Choose at most %(days)d days.") % {"days": MAX_DAYS}
             )
         return given
 
@@ -196,7 +196,7 @@ def _number(value: int) -> str:
 
 
 def _p90(spread: DurationStats) -> str:
-    return _("nine in ten within %(time)s") % {"time": duration(spread.p90)} if spread.count else ""
+    return _("90% within %(time)s") % {"time": duration(spread.p90)} if spread.count else ""
 
 
 def _tiles(found: Figures) -> list[Tile]:

@@ -1,6 +1,6 @@
 """Reports, review cases, the review log and the records that decisions create."""
 
-from .categories import POLICIES, Category, lacks_comment
+from .categories import POLICIES, Category, is_comment_missing
 from .log import AppendOnly, ReviewEvent, ReviewLogHead
 from .records import BlocklistEntry, ReplyPreset
 from .reports import Report, ReviewCase, Snapshot
@@ -16,5 +16,5 @@ __all__ = [
     "ReviewEvent",
     "ReviewLogHead",
     "Snapshot",
-    "lacks_comment",
+    "is_comment_missing",
 ]

@@ -101,7 +101,7 @@ NEEDS_COMMENT = Category.OTHER
 """The category that doesn't say what is wrong."""
 
 
-def lacks_comment(category: str, comment: str) -> bool:
+def is_comment_missing(category: str, comment: str) -> bool:
     """Return whether a report in this category is missing a required comment.
 
     A constraint on `Report` enforces the same rule.

@@ -314,7 +314,7 @@ class Report(models.Model):
     category = models.CharField(_("category"), max_length=16, choices=Category)
     comment = models.TextField(_("comment"), max_length=COMMENT_LENGTH, blank=True)
     language = models.CharField(
-        _("language"), max_length=16, blank=True, help_text=_("The language for mail to the reporter.")
+        _("language"), max_length=16, blank=True, help_text=_("The language for emails to the reporter.")
     )
     includes_context = models.BooleanField(_("includes surrounding turns"), default=False)
     snapshot = models.ForeignKey(Snapshot, models.PROTECT, related_name="reports", verbose_name=_("snapshot"))

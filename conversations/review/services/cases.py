@@ -41,17 +41,17 @@ def case_of_answer(message: Message, *, category: str, now: dt.datetime) -> Revi
     """Lock and return the case for this answer, creating it if necessary."""
     ReviewCase.objects.get_or_create(
         message=message,
-        defaults=_beginning(category=category, subject=message.conversation.owner, now=now),
+        defaults=_initial_values(category=category, subject=message.conversation.owner, now=now),
     )
     return ReviewCase.objects.select_for_update(of=("self",)).get(message=message)
 
 
 def case_of_application(*, category: str, now: dt.datetime) -> ReviewCase:
     """Create and return a case about the application itself."""
-    return ReviewCase.objects.create(**_beginning(category=category, subject=None, now=now))
+    return ReviewCase.objects.create(**_initial_values(category=category, subject=None, now=now))
 
 
-def _beginning(*, category: str, subject: User | None, now: dt.datetime) -> dict[str, object]:
+def _initial_values(*, category: str, subject: User | None, now: dt.datetime) -> dict[str, object]:
     # Count the report that is about to be filed, because an open case must have at least one.
     return {
         "subject": subject,

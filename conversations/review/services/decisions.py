@@ -133,7 +133,7 @@ def _decide_reports(case: ReviewCase, decision: Decision, *, now: dt.datetime) -
         report.reply = decision.reply.strip()
         report.save()
         verdicts[report.reference] = str(verdict)
-        mails.tell_of_decision(report)
+        mails.notify_of_decision(report)
     return verdicts
 
 
@@ -150,7 +150,7 @@ class BulkResult:
     """The result of a bulk decision: how many cases were decided, and why each of the others was skipped."""
 
     decided: int
-    left_alone: list[tuple[ReviewCase, str]]
+    skipped: list[tuple[ReviewCase, str]]
 
 
 def decide_many(
@@ -160,7 +160,7 @@ def decide_many(
 
     A case that has changed since the given version is skipped.
     """
-    decided, left_alone = 0, []
+    decided, skipped = 0, []
     for case in cases:
         try:
             if dry_run:
@@ -171,10 +171,10 @@ def decide_many(
         except PermissionDenied:
             raise
         except Refused as error:
-            left_alone.append((case, str(error)))
+            skipped.append((case, str(error)))
         else:
             decided += 1
-    return BulkResult(decided, left_alone)
+    return BulkResult(decided, skipped)
 
 
 def _check_is_free(case: ReviewCase, *, staff: User, now: dt.datetime) -> None:

@@ -13,12 +13,12 @@ from conversations.accounts.models import User
 from conversations.chat.models import Conversation, Message
 from conversations.common.refusals import Refused
 from conversations.review import rules
-from conversations.review.models import Category, Report, ReviewCase, ReviewEvent, lacks_comment
+from conversations.review.models import Category, Report, ReviewCase, ReviewEvent, is_comment_missing
 from conversations.review.models.reports import REPORT_HAS_NEWS
 
 from . import cases, effects, review_log, snapshots
 
-_GONE = gettext_lazy("Answer not found.")
+_NOT_FOUND = gettext_lazy("Answer not found.")
 _NO_REPORT = gettext_lazy("Report not found.")
 
 
@@ -46,7 +46,7 @@ def report_answer(
     # The lock keeps the conversation from being deleted in the meantime.
     locked = Conversation.objects.select_for_update(of=("self",))
     if answer is None or not locked.filter(pk=answer.conversation_id).exists():
-        raise Refused(_GONE)
+        raise Refused(_NOT_FOUND)
     if answer.is_hidden and not answer.vetted_text:
         raise Refused(_("This answer has already been hidden."))
     if answer.generations.active().exists():
@@ -98,7 +98,7 @@ def reported_texts(reports: Iterable[Report]) -> dict[int, str | None]:
     """Return the text of each reported answer by report ID, as it was when reported.
 
     The text is None if staff hid the answer, and empty for a report about the application. If a hidden answer has been
-    deleted, the decisions in the log tell that it was hidden. Makes at most one query if the reports were loaded with
+    deleted, the decisions in the log show whether it was hidden. Makes at most one query if the reports were loaded with
     their case, its message and their snapshot.
     """
     found = list(reports)
@@ -132,7 +132,7 @@ def _lock(user: User) -> None:
 def _check(category: str, comment: str) -> None:
     if category not in Category.values:
         raise Refused(_("Choose a category."))
-    if lacks_comment(category, comment):
+    if is_comment_missing(category, comment):
         raise Refused(rules.COMMENT_NEEDED)
 
 

@@ -46,7 +46,7 @@ def lease() -> dt.timedelta:
 
 
 def expire_claims(now: dt.datetime) -> int:
-    """Return cases whose claim has lapsed to the queue, and return how many there were."""
+    """Put cases whose claim has lapsed back in the queue, and return how many there were."""
     count = 0
     expired = ReviewCase.objects.open().with_lapsed_claim(now)
     for pk in list(expired.values_list("pk", flat=True)):
@@ -248,7 +248,7 @@ def escalate(
 def ask_reporter(
     *, staff: User, case: uuid.UUID, version: int | None, report: uuid.UUID, question: str, now: dt.datetime
 ) -> Report:
-    """Ask a reporter for information. The question appears under "My reports" and is also mailed."""
+    """Ask a reporter for information. The question appears under "My reports" and is also sent by email."""
     if not question.strip():
         raise Refused(_("Enter a question."))
     with working_on(case, staff=staff, permission="claim_reviewcase", version=version, now=now) as found:
@@ -266,7 +266,7 @@ def ask_reporter(
             report=asked,
             text=asked.question,
         )
-        mails.tell_of_question(asked)
+        mails.notify_of_question(asked)
     return asked
 
 
@@ -299,7 +299,7 @@ def open_conversation(
     now: dt.datetime,
     case: uuid.UUID | None = None,
 ) -> Conversation:
-    """Log the reason and return a conversation for reading in full."""
+    """Log the reason, and return the conversation so that it can be read in full."""
     require(staff, "read_conversation")
     if not reason.strip():
         raise Refused(_NO_REASON)

@@ -20,9 +20,9 @@ from conversations.review.services import reviewing
 
 logger = logging.getLogger(__name__)
 
-EVERY_SECONDS = 300.0
-GUESTS_ARE_KEPT = dt.timedelta(days=30)
-COUNTERS_ARE_KEPT = dt.timedelta(days=3)
+INTERVAL_SECONDS = 300.0
+GUEST_RETENTION = dt.timedelta(days=30)
+COUNTER_RETENTION = dt.timedelta(days=3)
 
 
 def _remind(now: dt.datetime) -> None:
@@ -34,8 +34,8 @@ def _expire(now: dt.datetime) -> None:
 
 
 def _forget(now: dt.datetime) -> None:
-    guests.forget_guests(before=now - GUESTS_ARE_KEPT)
-    quotas.forget_before(now - COUNTERS_ARE_KEPT)
+    guests.delete_old_guests(before=now - GUEST_RETENTION)
+    quotas.delete_old_counters(now - COUNTER_RETENTION)
 
 
 _JOBS: tuple[Callable[[dt.datetime], None], ...] = (_remind, _expire, _forget)
@@ -54,7 +54,7 @@ async def run_once() -> None:
 async def _run() -> None:
     while True:
         # Random, so that processes started together don't all run at the same time.
-        await asyncio.sleep(EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  (not a secret)
+        await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  (not a secret)
         await run_once()
 
 

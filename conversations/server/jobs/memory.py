@@ -1,7 +1,7 @@
 """Return memory to the system after a burst of long answers.
 
 Without this, the C library's allocator keeps most of what the longest texts needed, and cycles that hold large strings can
-survive for hours, because Python starts a full collection by the number of objects, not by their size.
+survive for hours, because the number of objects triggers a full collection, not their size.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextvars
 import ctypes
 import gc
 
-EVERY_SECONDS = 30.0
+INTERVAL_SECONDS = 30.0
 
 
 def freeze() -> None:
@@ -22,7 +22,7 @@ def freeze() -> None:
 
 
 def release() -> None:
-    """Collect garbage and return free memory to the system, where the C library can do that (glibc)."""
+    """Collect garbage and return free memory to the system, if the C library supports it (glibc does)."""
     gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
@@ -31,7 +31,7 @@ def release() -> None:
 
 async def _run() -> None:
     while True:
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(INTERVAL_SECONDS)
         await asyncio.to_thread(release)
 
 

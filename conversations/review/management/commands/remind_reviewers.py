@@ -11,7 +11,7 @@ from conversations.review import mails
 class Command(BaseCommand):
     """Remind reviewers of overdue cases, for use from a scheduler when no server is running."""
 
-    help = "Mail reviewers a list of the cases that have waited longer than REVIEW_REMINDER_HOURS."
+    help = "Email reviewers a list of the cases that have waited longer than REVIEW_REMINDER_HOURS."
 
     def handle(self, *args: Any, **options: Any) -> None:
         count = mails.remind_reviewers(now=timezone.now())

@@ -62,8 +62,10 @@ class HideAnswer(ChosenEffect):
 
     def preview(self, case: ReviewCase) -> str:
         if self.vetted_text:
-            return _("The user will see the vetted text instead of the answer. Open tabs update immediately.")
-        return _("The user will see a notice instead of the answer. Open tabs update immediately.")
+            return _(
+                "The user will see the vetted text instead of the answer. Open pages update immediately."
+            )
+        return _("The user will see a notice instead of the answer. Open pages update immediately.")
 
     def apply(self, case: ReviewCase, *, staff: User, now: dt.datetime) -> None:
         message = case.message

@@ -65,7 +65,7 @@ class WarnUser(ChosenEffect):
             return
         kind = AccountNotice.Kind.WARNING
         case.notices.create(user=user, kind=kind, text=self.text, created_at=now)
-        account_mails.tell_of_notice(user, text=self.text, kind=kind)
+        account_mails.notify_of_notice(user, text=self.text, kind=kind)
 
     def log(self) -> dict[str, object]:
         return {"warning": self.text}
@@ -147,7 +147,7 @@ class SuspendUser(ChosenEffect):
         user.save(update_fields=["suspended_at", "suspended_until"])
         kind = AccountNotice.Kind.SUSPENSION
         case.notices.create(user=user, kind=kind, text=self.text, created_at=now, ends_at=ends_at)
-        account_mails.tell_of_notice(user, text=self.text, kind=kind, ends_at=until)
+        account_mails.notify_of_notice(user, text=self.text, kind=kind, ends_at=until)
 
     def log(self) -> dict[str, object]:
         return {"suspended": True, "suspension_days": self.days, "suspension_text": self.text}
