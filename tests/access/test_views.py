@@ -100,10 +100,10 @@ def test_a_signed_in_user_joins_with_one_button(alice: User) -> None:
     User.objects.update(account_type="pending")
     invitation = make_invitation(make_preview())
     hers = signed_in(alice)
-    place = reverse("join_by_link", args=[invitation.code])
-    assert "Join as alice" in hers.get(place).text
+    url = reverse("join_by_link", args=[invitation.code])
+    assert "Join as alice" in hers.get(url).text
     assert not Membership.objects.exists()
-    assert hers.post(place)["Location"] == "/"
+    assert hers.post(url)["Location"] == "/"
     assert Membership.objects.get().user == alice
 
 
@@ -128,9 +128,9 @@ def test_attempts_at_codes_are_limited() -> None:
 def guest() -> Client:
     preview = make_preview(allows_guests=True, guest_messages=1)
     client = Client()
-    place = reverse("preview", args=[preview.uuid])
-    assert "Continue as a guest" in client.get(place).text
-    assert client.post(place)["Location"] == "/"
+    url = reverse("preview", args=[preview.uuid])
+    assert "Continue as a guest" in client.get(url).text
+    assert client.post(url)["Location"] == "/"
     return client
 
 
@@ -378,11 +378,11 @@ def test_staff_create_invitations_and_see_who_used_them(alice: User) -> None:
     host = make_staff("host", "view_preview", "add_invitation", "view_invitation", "change_invitation")
     client = signed_in(host)
     preview = make_preview()
-    place = reverse("admin:access_preview_invite", args=[preview.pk])
+    url = reverse("admin:access_preview_invite", args=[preview.pk])
     values = {"count": "3", "uses_allowed": "2", "label": "=cmd()", "expires_at_0": "", "expires_at_1": ""}
-    refused = client.post(place, {**values, "emails": "not an address"})
+    refused = client.post(url, {**values, "emails": "not an address"})
     assert (refused.status_code, Invitation.objects.count()) == (422, 0)
-    page = client.post(place, values, follow=True)
+    page = client.post(url, values, follow=True)
     made = list(Invitation.objects.order_by("pk"))
     assert len(made) == 3
     assert all(invitation.shown_code in page.text for invitation in made)
@@ -398,7 +398,7 @@ def test_staff_create_invitations_and_see_who_used_them(alice: User) -> None:
     client.post(listed, {"action": "revoke_and_end", **chosen})
     assert Membership.objects.get().ended_at is not None
     nobody = signed_in(make_staff("nobody", "view_preview"))
-    assert nobody.get(place).status_code == 403
+    assert nobody.get(url).status_code == 403
     assert nobody.get(listed).status_code == 403
 
 
@@ -406,19 +406,19 @@ def test_looking_up_a_pseudonymous_id_is_logged(alice: User) -> None:
     from conversations.chat.generation.pseudonymous_id import pseudonymous_id
 
     client = signed_in(make_staff("tracer", "trace_pseudonymous_id", "view_user"))
-    place = reverse("admin:accounts_user_trace")
+    url = reverse("admin:accounts_user_trace")
     values = {"identifier": pseudonymous_id(alice), "reason": "Abuse."}
-    assert "alice" in client.post(place, values).text
+    assert "alice" in client.post(url, values).text
     [event] = ReviewEvent.objects.all()
     assert (event.kind, event.text, event.details["found"]) == ("traced", "Abuse.", str(alice.uuid))
-    assert signed_in(make_staff("nobody", "view_user")).post(place, values).status_code == 403
+    assert signed_in(make_staff("nobody", "view_user")).post(url, values).status_code == 403
 
 
 def test_the_sign_up_mode_is_set_in_the_admin(db: None) -> None:
     root = User.objects.create_superuser("root", password=PASSWORD)
     client = signed_in(root)
-    place = client.get(reverse("admin:access_siteaccess_changelist"))["Location"]
-    client.post(place, {"signup": "closed"})
+    url = client.get(reverse("admin:access_siteaccess_changelist"))["Location"]
+    client.post(url, {"signup": "closed"})
     assert SiteAccess.objects.get().signup == "closed"
     assert access.signup_mode() == "closed"
 
@@ -458,12 +458,12 @@ async def test_providers_receive_only_pseudonymous_ids(
     user = await User.objects.aget(account_type=role)
     page = Page(client)
     assert await page.open()
-    place: Conversation | None = None
+    conversation: Conversation | None = None
     for keys in ({}, {}, {"k2": "another secret, as long"}):
         settings.END_USER_ID_KEYS = keys
-        await page.say("Hello", place)
+        await page.say("Hello", conversation)
         await page.until("The answer is complete")
-        place = await Conversation.objects.aget()
+        conversation = await Conversation.objects.aget()
     bodies = [request.body for request in upstream.requests]
     ids = [body["safety_identifier"] for body in bodies]
     assert ids == [body["user"] for body in bodies]

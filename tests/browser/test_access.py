@@ -28,8 +28,8 @@ def violations(page: Page) -> list[str]:
 
 
 def execute(site: Site, sql: str, *values: Any) -> int:
-    place = Path(site.settings["DATA_DIR"]) / "chat.sqlite3"
-    with closing(sqlite3.connect(place, timeout=20)) as database, database:
+    path = Path(site.settings["DATA_DIR"]) / "chat.sqlite3"
+    with closing(sqlite3.connect(path, timeout=20)) as database, database:
         return int(database.execute(sql, values).lastrowid or 0)
 
 

@@ -438,16 +438,21 @@ def test_charlie_has_no_access_in_any_process(
     with both_watching(cluster, alice, stack, *deltas(0, 30), gate, *deltas(30, 40)) as viewers:
         for viewer in viewers:
             viewer.until_word(29)
-        place, cursor = viewers[0].conversation, viewers[0].cursor
+        conversation, cursor = viewers[0].conversation, viewers[0].cursor
         for site in (cluster.a, cluster.b):
-            assert charlie.client.get(f"{site.address}/c/{place}/").status_code == 404
+            assert charlie.client.get(f"{site.address}/c/{conversation}/").status_code == 404
             stranger = Viewer(charlie, site.address, stack)
             for frame in (
-                {"action": "attach", "conversation": place},
-                {"action": "attach", "conversation": place, **cursor},
+                {"action": "attach", "conversation": conversation},
+                {"action": "attach", "conversation": conversation, **cursor},
                 {"action": "stop", "message": cursor["message"]},
                 {"action": "continue", "message": cursor["message"], "client_id": str(uuid.uuid4())},
-                {"action": "send", "conversation": place, "client_id": str(uuid.uuid4()), "text": "Mine"},
+                {
+                    "action": "send",
+                    "conversation": conversation,
+                    "client_id": str(uuid.uuid4()),
+                    "text": "Mine",
+                },
             ):
                 stranger.said = ""
                 stranger.socket.send(**frame)
