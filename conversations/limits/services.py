@@ -28,9 +28,15 @@ def take_within(key: str, *, limit: int, period: dt.timedelta, now: dt.datetime)
 
     The caller must hold a lock, because two first uses at the same time would each begin a period.
     """
-    current = UsageCounter.objects.filter(key=key, period_start__gt=now - period, period_start__lte=now)
-    begun_at = current.order_by("-period_start").values_list("period_start", flat=True).first()
-    return take(key, limit=limit, period_start=begun_at or now)
+    periods = UsageCounter.objects.filter(key=key, period_start__gt=now - period, period_start__lte=now)
+    current = periods.order_by("-period_start").first()
+    if current is None:
+        UsageCounter.objects.create(key=key, period_start=now, count=1)
+        return True
+    if current.count >= limit:
+        return False
+    UsageCounter.objects.filter(pk=current.pk).update(count=F("count") + 1)
+    return True
 
 
 def delete_old_counters(moment: dt.datetime) -> int:

@@ -3,9 +3,11 @@
 import datetime as dt
 import uuid
 from dataclasses import dataclass
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -64,8 +66,6 @@ def start_turn(
         return _existing_turn(sent, client_id)
     _check_rate(author, now=now)
     own = _lock_conversation(author, conversation) if conversation else None
-    if own is not None and own.generations.active().exists():
-        raise Refused(_STILL_WRITING)
     verdict = _verdict_on(author, now=now)
     model = _choose_model(model_slug, allowed=access.model_ids(verdict))
     cap = _cap(max_tokens, model=model)
@@ -123,12 +123,10 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
     )
     if answer is None:
         raise Refused(_NOT_FOUND)
-    conversation = _lock_conversation(author, answer.conversation.uuid)
-    asked = conversation.generations.filter(client_id=client_id).first()
+    asked = answer.conversation.generations.filter(client_id=client_id).first()
     if asked is not None:
         return asked
-    if conversation.generations.active().exists():
-        raise Refused(_STILL_WRITING)
+    conversation = _lock_conversation(author, answer.conversation.uuid)
     _check_rate(author, now=now)
     last = answer.generations.select_related("model").order_by("-pk").first()
     if conversation.head_id != answer.pk or answer.is_hidden or last is None or not can_continue(last):
@@ -189,11 +187,21 @@ def _lock_author(user: User) -> User:
 
 
 def _lock_conversation(author: User, public_id: uuid.UUID) -> Conversation:
+    """Return a conversation of an author whose row is locked already. Raises Refused if an answer is being written."""
     mine = Conversation.objects.visible_to(author).select_related("head")
-    found = mine.select_for_update(of=("self",)).filter(uuid=public_id).first()
+    active = Generation.objects.active().filter(conversation=OuterRef("pk"))
+    # The lock on the author makes other requests wait before this statement, so it sees what they have changed.
+    found: Any = (
+        mine.select_for_update(of=("self",))
+        .annotate(is_writing=Exists(active))
+        .filter(uuid=public_id)
+        .first()
+    )
     if found is None:
         raise Refused(_NOT_FOUND)
-    return found
+    if found.is_writing:
+        raise Refused(_STILL_WRITING)
+    return cast(Conversation, found)
 
 
 def _existing_turn(sent: Message, client_id: uuid.UUID) -> Turn:
