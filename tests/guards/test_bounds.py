@@ -228,7 +228,7 @@ def test_limits_are_found_by_name() -> None:
     source = """
 MAX_BATCH = 1_000
 _MAX_NESTING: Final = 24
-ARE_KEPT = dt.timedelta(days=3)
+GUEST_RETENTION = dt.timedelta(days=3)
 MAX_NAME = "no number"
 COLUMNS = 3
 class Pace:
@@ -242,7 +242,7 @@ def read(size, limit=5): ...
     assert list(limits_in(source, module="m")) == [
         "m.MAX_BATCH",
         "m._MAX_NESTING",
-        "m.ARE_KEPT",
+        "m.GUEST_RETENTION",
         "m.Pace.LONGEST",
         "m.Pace(open_seconds)",
         "m.Upstream(max_line_bytes)",

@@ -28,7 +28,7 @@ def test_a_chat_with_the_demo_model(tmp_path: Path) -> None:
             max_tokens="24",
         )
         frames = page.until("The answer is complete", seconds=60)
-    assert re.search(r"<(p|li|ol|ul)>", frames)
+    assert re.search(r"<(p|li|ol|ul)[ >]", frames)
     with closing(sqlite3.connect(tmp_path / "data" / "chat.sqlite3")) as database:
         [(status, reason, read, written, is_estimated, text)] = database.execute(
             "SELECT g.status, g.finish_reason, g.prompt_tokens, g.completion_tokens, g.usage_is_estimated, m.text "

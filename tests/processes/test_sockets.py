@@ -88,7 +88,7 @@ def test_an_answer_of_more_than_a_mebibyte_arrives(
     with alice.socket() as page:
         page.send(action="attach", conversation=conversation_of(frames))
         page.until("Line 14999:", seconds=60)
-        assert page.frames.count(">Line ") == 15_000
+        assert page.frames.count('<p dir="auto">Line ') == 15_000
         page.send(action="nonsense")
         page.until("invalid request")
 

@@ -196,7 +196,7 @@ def _number(value: int) -> str:
 
 
 def _p90(spread: DurationStats) -> str:
-    return _("90% within %(time)s") % {"time": duration(spread.p90)} if spread.count else ""
+    return _("90%% within %(time)s") % {"time": duration(spread.p90)} if spread.count else ""
 
 
 def _tiles(found: Figures) -> list[Tile]:
