@@ -26,7 +26,7 @@ from conversations.catalogue.services import sync_catalogue
 from conversations.server.jobs import housekeeping, memory
 from conversations.server.selectors import problem_of_layout
 
-SWITCH_SECONDS = 0.0002
+SWITCH_SECONDS = 0.0005
 """How long a thread may hold the interpreter lock while others wait."""
 
 HANDSHAKE_SECONDS = 30
