@@ -4,14 +4,14 @@ Every turn reads them several times, and Django would spend longer on building t
 them. A test compares the results with those of the ORM.
 """
 
-import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import connection, models
-from django.db.models.expressions import Col
+from django.db import connection
+
+from conversations.common.statements import Columns
 
 _PATH = """
 WITH RECURSIVE path(id, parent_id, steps) AS (
@@ -22,7 +22,6 @@ WITH RECURSIVE path(id, parent_id, steps) AS (
     WHERE path.steps < %s AND path.id <> %s
 )
 """
-_of_thread = threading.local()
 _NONE = 0
 """No message has this ID."""
 
@@ -36,50 +35,15 @@ class Read(NamedTuple):
     has_parts: bool
 
 
-class _Table:
-    """The columns of a model, and how to make an instance of them."""
-
-    def __init__(self, label: str, alias: str) -> None:
-        self.model: type[models.Model] = apps.get_model(label)
-        self.name = self.model._meta.db_table
-        self._alias = alias
-        self._fields = self.model._meta.concrete_fields
-        self._names = [field.attname for field in self._fields]
-        self.width = len(self._fields)
-        self.columns = ", ".join(f'{alias}."{field.column}"' for field in self._fields)
-
-    def _converters(self) -> list[tuple[int, Col, list[Any]]]:
-        """Return the converters of each column that has any. They belong to the connection of this thread."""
-        known: dict[str, list[tuple[int, Col, list[Any]]]] = _of_thread.__dict__
-        if self.name not in known:
-            found = [
-                (
-                    index,
-                    column,
-                    [*connection.ops.get_db_converters(column), *column.field.get_db_converters(connection)],
-                )
-                for index, column in enumerate(Col(self._alias, field) for field in self._fields)
-            ]
-            known[self.name] = [each for each in found if each[2]]
-        return known[self.name]
-
-    def make(self, values: Sequence[Any]) -> Any:
-        row = list(values)
-        for index, column, converters in self._converters():
-            for convert in converters:
-                row[index] = convert(row[index], column, connection)
-        return self.model.from_db(connection.alias, self._names, row)
-
-
 class _Statements:
     """The statements, and the tables whose columns they return."""
 
     def __init__(self) -> None:
-        self.message = _Table("chat.Message", "m")
-        self.generation = _Table("chat.Generation", "g")
-        self.chat_model = _Table("catalogue.ChatModel", "c")
+        self.message = Columns(apps.get_model("chat.Message"), alias="m")
+        self.generation = Columns(apps.get_model("chat.Generation"), alias="g")
+        self.chat_model = Columns(apps.get_model("catalogue.ChatModel"), alias="c")
         read = f"""
-SELECT {self.message.columns}, {self.generation.columns}, {self.chat_model.columns},
+SELECT {self.message.names}, {self.generation.names}, {self.chat_model.names},
     EXISTS (SELECT 1 FROM chat_messagepart p WHERE p.message_id = m.id)
 """
         joins = f"""
@@ -89,7 +53,7 @@ LEFT JOIN {self.chat_model.name} c ON c.id = g.model_id
 """
         on_path = f"FROM path JOIN {self.message.name} m ON m.id = path.id"
         self.ids = f"{_PATH} SELECT id FROM path"
-        self.messages = f"{_PATH} SELECT {self.message.columns} {on_path} ORDER BY m.depth DESC"
+        self.messages = f"{_PATH} SELECT {self.message.names} {on_path} ORDER BY m.depth DESC"
         self.branch = f"{_PATH} {read} {on_path} {joins} ORDER BY m.depth"
         self.by_id = f"{read} FROM {self.message.name} m {joins} WHERE m.id IN ({{ids}}) ORDER BY m.depth"
 
