@@ -4,13 +4,22 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from conversations.accounts.models import User
+from conversations.common.statements import Given, Select
 
 from . import rules
 from .models import Membership, SiteAccess, TermsAcceptance, TermsVersion
 from .rules import DEFAULT_TERMS, Verdict
+
+_newest_terms = Select(
+    lambda: TermsVersion.objects.order_by("-version").values_list(
+        "pk",
+        Exists(TermsAcceptance.objects.filter(terms=OuterRef("pk"), user=Given("user", User._meta.pk))),
+    )[:1]
+)
 
 
 def signup_mode() -> SiteAccess.SignUp:
@@ -43,7 +52,8 @@ def verdicts(users: Iterable[User], *, now: dt.datetime) -> dict[int, Verdict]:
 
 def verdict_for(user: User, *, now: dt.datetime) -> Verdict:
     """Return what this person may do now. Runs at most three queries."""
-    return verdicts([user], now=now)[user.pk]
+    memberships = _memberships_of({user.pk: user})[user.pk]
+    return rules.verdict(user, memberships, _terms_to_accept(user), now)
 
 
 def is_blocked(user: User, *, now: dt.datetime) -> bool:
@@ -56,6 +66,15 @@ def model_ids(verdict: Verdict) -> frozenset[int] | None:
     if verdict.membership is None:
         return None
     return frozenset(verdict.membership.preview.chat_models.values_list("pk", flat=True)) or None
+
+
+def _terms_to_accept(user: User) -> TermsVersion | None:
+    """Return the current terms if this person hasn't accepted them."""
+    newest = _newest_terms.first(user=user.pk)
+    if newest is None:
+        return None
+    pk, is_accepted = newest
+    return None if is_accepted else TermsVersion.objects.get(pk=pk)
 
 
 def _memberships_of(people: Mapping[int, User]) -> Mapping[int, list[Membership]]:

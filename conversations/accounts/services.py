@@ -1,9 +1,19 @@
-"""Acknowledge notices from staff, and set a person's time zone."""
+"""Acknowledge notices from staff, set a person's time zone, and lock a user."""
 
 import datetime as dt
 import uuid
 
 from conversations.accounts.models import AccountNotice, User
+from conversations.common.statements import Given, SelectInstances
+
+_locked = SelectInstances(
+    User, lambda: User.objects.select_for_update().filter(pk=Given("pk", User._meta.pk))
+)
+
+
+def lock_user(pk: int) -> User | None:
+    """Lock a user's row until the transaction ends, and return the user as they are now, or None if deleted."""
+    return _locked.first(pk=pk)
 
 
 def set_time_zone(*, user: User, name: str) -> None:

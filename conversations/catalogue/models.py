@@ -68,9 +68,9 @@ def validate_parameters(value: object) -> None:
 class ChatModelQuerySet(models.QuerySet["ChatModel"]):
     """Queries on the catalogue."""
 
-    def offered(self, *, providers: set[str]) -> Self:
-        """Return the enabled models of these providers, the default first."""
-        return self.filter(enabled=True, provider__in=providers).order_by("-is_default", "label", "pk")
+    def enabled(self) -> Self:
+        """Return the enabled models, the default of each provider first."""
+        return self.filter(enabled=True).order_by("-is_default", "label", "pk")
 
 
 class ChatModel(models.Model):

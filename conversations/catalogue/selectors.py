@@ -8,12 +8,15 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from conversations.catalogue.models import ChatModel
+from conversations.common.statements import SelectInstances
 from conversations.llm import embedded
 
 OPENAI_API = "https://api.openai.com/v1"
 SETUP_PROBLEM = _(
     "No model is set up. Set OPENAI_API_KEY and restart the site, or start it with ./run, which installs the demo model."
 )
+
+_enabled = SelectInstances(ChatModel, ChatModel.objects.enabled)
 
 # Stored in English and translated on display, unless an administrator has changed it.
 DEMO_NOTE = gettext_noop("A very small demo model that runs on this machine. English only, and often wrong.")
@@ -30,8 +33,12 @@ def providers() -> set[str]:
 
 def offered_models(*, allowed: frozenset[int] | None = None) -> list[ChatModel]:
     """Return the models that people can choose, the default first. `allowed` restricts them to these IDs."""
-    offered = ChatModel.objects.offered(providers=providers())
-    return [model for model in offered if allowed is None or model.pk in allowed]
+    offered = providers()
+    return [
+        model
+        for model in _enabled.all()
+        if model.provider in offered and (allowed is None or model.pk in allowed)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,27 @@
 
 import datetime as dt
 
-from django.db.models import F
+from django.db.models import CharField, DateTimeField, F
 from django.utils.crypto import salted_hmac
 
+from conversations.common.statements import Given, Insert, Select, Update
 from conversations.limits.models import UsageCounter
+
+_current = Select(
+    lambda: (
+        UsageCounter.objects.filter(
+            key=Given("key", CharField()),
+            period_start__gt=Given("since", DateTimeField()),
+            period_start__lte=Given("now", DateTimeField()),
+        )
+        .order_by("-period_start")
+        .values_list("pk", "count")[:1]
+    )
+)
+_count = Update(
+    lambda: UsageCounter.objects.filter(pk=Given("pk", UsageCounter._meta.pk)), count=F("count") + 1
+)
+_insert = Insert(UsageCounter)
 
 
 def key_of_address(kind: str, address: str) -> str:
@@ -28,14 +45,14 @@ def take_within(key: str, *, limit: int, period: dt.timedelta, now: dt.datetime)
 
     The caller must hold a lock, because two first uses at the same time would each begin a period.
     """
-    periods = UsageCounter.objects.filter(key=key, period_start__gt=now - period, period_start__lte=now)
-    current = periods.order_by("-period_start").first()
+    current = _current.first(key=key, since=now - period, now=now)
     if current is None:
-        UsageCounter.objects.create(key=key, period_start=now, count=1)
+        _insert(UsageCounter(key=key, period_start=now, count=1))
         return True
-    if current.count >= limit:
+    pk, count = current
+    if count >= limit:
         return False
-    UsageCounter.objects.filter(pk=current.pk).update(count=F("count") + 1)
+    _count(pk=pk)
     return True
 
 

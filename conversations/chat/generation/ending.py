@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from conversations.chat.models import Conversation, Generation, GenerationChunk, Message, MessagePart
+from conversations.chat.models import Generation, Message, MessagePart, statements
 from conversations.limits import rules as limits
 from conversations.llm import tokens
 from conversations.llm.chat import ChatRequest, Usage
@@ -22,6 +22,13 @@ from . import changes
 from .journal import Job
 from .prompt import build_request
 from .transcript import Part, read_journal
+
+_NO_COUNTS: dict[str, Any] = {
+    "prompt_tokens": None,
+    "completion_tokens": None,
+    "reasoning_tokens": None,
+    "usage_is_estimated": False,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +55,9 @@ def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | No
         request = None
     counts = _counts(outcome.text, outcome.parts, usage=outcome.usage, request=request)
     with transaction.atomic():
-        won = Generation.objects.filter(
-            pk=job.generation_id, status=Generation.Status.RUNNING, runner=runner
-        ).update(
+        won = statements.end_generation(
+            id=job.generation_id,
+            runner=runner,
             status=outcome.status,
             finish_reason=outcome.finish_reason[:32],
             error_code=outcome.error_code,
@@ -119,7 +126,7 @@ def _counts(
 ) -> dict[str, Any]:
     """Return the token counts to store: the upstream's own, or an estimate if it sent none."""
     if request is None:
-        return {}
+        return _NO_COUNTS
     reasoning = sum(tokens.count(part.text, model=request.model).tokens for part in parts) or None
     if usage is not None:
         told = usage.reasoning_tokens
@@ -129,6 +136,7 @@ def _counts(
             "reasoning_tokens": min(reasoning or 0, usage.completion_tokens) or None
             if told is None
             else told,
+            "usage_is_estimated": False,
         }
     return {
         "prompt_tokens": tokens.count_messages(request.messages, model=request.model).tokens,
@@ -142,17 +150,18 @@ def _close(
     generation: Generation, *, existing_text: str, text: str, parts: Sequence[Part], now: dt.datetime
 ) -> None:
     """Move the generation's text from the journal into the message."""
-    Message.objects.filter(pk=generation.message_id).update(text=existing_text + text)
-    MessagePart.objects.bulk_create(
-        MessagePart(
-            message_id=generation.message_id,
-            position=part.position,
-            kind=part.kind,
-            offset=len(existing_text) + part.offset,
-            text=part.text,
-            duration_ms=part.duration_ms,
+    statements.set_text(id=generation.message_id, text=existing_text + text)
+    if parts:
+        MessagePart.objects.bulk_create(
+            MessagePart(
+                message_id=generation.message_id,
+                position=part.position,
+                kind=part.kind,
+                offset=len(existing_text) + part.offset,
+                text=part.text,
+                duration_ms=part.duration_ms,
+            )
+            for part in parts
         )
-        for part in parts
-    )
-    GenerationChunk.objects.filter(generation=generation).delete()
-    Conversation.objects.filter(pk=generation.conversation_id).update(last_activity_at=now)
+    statements.delete_journal(generation=generation.pk)
+    statements.touch_conversation(id=generation.conversation_id, last_activity_at=now)

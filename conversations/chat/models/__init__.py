@@ -1,6 +1,6 @@
 """Conversations, their messages, and the generations that write answers."""
 
-from . import branches
+from . import branches, statements
 from .conversations import Conversation, Message, MessagePart, PartKind
 from .feedback import Feedback
 from .generations import ErrorCode, Generation, GenerationChunk
@@ -17,4 +17,5 @@ __all__ = [
     "PartKind",
     "SocketLease",
     "branches",
+    "statements",
 ]

@@ -17,7 +17,11 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Return the conversations that this user may read. Every look-up must start here."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        return self.filter(owner=user, archived_at__isnull=True, purpose=Conversation.Purpose.CHAT)
+        return self.in_view_of(user)
+
+    def in_view_of(self, owner: Any) -> Self:
+        """Return the conversations that their owner sees if the account is active."""
+        return self.filter(owner=owner, archived_at__isnull=True, purpose=Conversation.Purpose.CHAT)
 
     def newest_first(self) -> Self:
         return self.order_by("-last_activity_at", "-pk")

@@ -3,11 +3,10 @@
 import datetime as dt
 import uuid
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -15,11 +14,12 @@ from django.utils.translation import gettext_lazy, ngettext
 from conversations.access import rules as access_rules
 from conversations.access import selectors as access
 from conversations.access.services.allowances import count_message
+from conversations.accounts import services as accounts
 from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
 from conversations.chat.generation import changes, ending
-from conversations.chat.models import Conversation, Generation, Message
+from conversations.chat.models import Conversation, Generation, Message, statements
 from conversations.chat.models.conversations import TITLE_LENGTH
 from conversations.chat.rules import can_continue, seconds_until_retry
 from conversations.chat.services import caps
@@ -61,11 +61,11 @@ def start_turn(
     page, and a message sent twice with the same one is saved once. `max_tokens` can only lower the cap.
     """
     author = _lock_author(user)
-    sent = Message.objects.filter(author=author, client_id=client_id).select_related("conversation").first()
+    sent = statements.sent_message.first(author=author.pk, client_id=client_id)
     if sent is not None:
-        return _existing_turn(sent, client_id)
+        return _existing_turn(sent[0], client_id)
     _check_rate(author, now=now)
-    own = _lock_conversation(author, conversation) if conversation else None
+    own: Any = _lock_conversation(author, conversation) if conversation else None
     verdict = _verdict_on(author, now=now)
     model = _choose_model(model_slug, allowed=access.model_ids(verdict))
     cap = _cap(max_tokens, model=model)
@@ -74,13 +74,12 @@ def start_turn(
     verdict = count_message(author, verdict, now=now)
     is_new = own is None
     if own is None:
-        own = Conversation.objects.create(
-            owner=author, title=make_title(text), created_at=now, last_activity_at=now
-        )
-    depth = own.head.depth + 1 if own.head else 0
-    question = Message.objects.create(
+        own = Conversation(owner=author, title=make_title(text), created_at=now, last_activity_at=now)
+        statements.insert_conversation(own)
+    depth = 0 if own.head_id is None else own.head_depth + 1
+    question = Message(
         conversation=own,
-        parent=own.head,
+        parent_id=own.head_id,
         depth=depth,
         role=Message.Role.USER,
         author=author,
@@ -88,10 +87,12 @@ def start_turn(
         text=text,
         created_at=now,
     )
-    answer = Message.objects.create(
+    statements.insert_message(question)
+    answer = Message(
         conversation=own, parent=question, depth=depth + 1, role=Message.Role.ASSISTANT, created_at=now
     )
-    generation = Generation.objects.create(
+    statements.insert_message(answer)
+    generation = Generation(
         conversation=own,
         message=answer,
         model=model,
@@ -100,9 +101,10 @@ def start_turn(
         parameters=model.parameters,
         created_at=now,
     )
+    statements.insert_generation(generation)
     own.head = answer
     own.last_activity_at = now
-    own.save(update_fields=["head", "last_activity_at"])
+    statements.move_head(id=own.pk, head=answer.pk, last_activity_at=now)
     changes.announce_after_commit(own.pk, changes.Change.TURN)
     return Turn(own, generation, is_new, verdict)
 
@@ -180,31 +182,30 @@ def make_title(text: str) -> str:
 
 def _lock_author(user: User) -> User:
     """Lock the user's row, so that a user's messages are handled one at a time. Raises Refused."""
-    author = User.objects.select_for_update().filter(pk=user.pk).first()
+    author = accounts.lock_user(user.pk)
     if author is None:
         raise Refused(access_rules.words(access_rules.Reason.INACTIVE))
     return author
 
 
-def _lock_conversation(author: User, public_id: uuid.UUID) -> Conversation:
-    """Return a conversation of an author whose row is locked already. Raises Refused if an answer is being written."""
-    mine = Conversation.objects.visible_to(author).select_related("head")
-    active = Generation.objects.active().filter(conversation=OuterRef("pk"))
+def _lock_conversation(author: User, public_id: uuid.UUID) -> Any:
+    """Return a conversation of an author whose row is locked already, with the depth of its head.
+
+    Raises Refused if the author can't see it, or while an answer is being written.
+    """
     # The lock on the author makes other requests wait before this statement, so it sees what they have changed.
-    found: Any = (
-        mine.select_for_update(of=("self",))
-        .annotate(is_writing=Exists(active))
-        .filter(uuid=public_id)
-        .first()
-    )
+    found: Any = None
+    if author.is_active:
+        found = statements.conversation_to_write_in.first(owner=author.pk, uuid=public_id)
     if found is None:
         raise Refused(_NOT_FOUND)
     if found.is_writing:
         raise Refused(_STILL_WRITING)
-    return cast(Conversation, found)
+    return found
 
 
-def _existing_turn(sent: Message, client_id: uuid.UUID) -> Turn:
+def _existing_turn(pk: int, client_id: uuid.UUID) -> Turn:
+    sent = Message.objects.select_related("conversation").get(pk=pk)
     generation = sent.conversation.generations.get(message__parent=sent, client_id=client_id)
     return Turn(sent.conversation, generation, False)
 

@@ -185,9 +185,10 @@ def address_of(host: str, port: int) -> str:
 
 def catalogue_line() -> str:
     """Return the default model, or what to do if there is none."""
-    model = ChatModel.objects.offered(providers=catalogue.providers()).first()
-    if model is None:
+    offered = catalogue.offered_models()
+    if not offered:
         return str(catalogue.SETUP_PROBLEM)
+    model = offered[0]
     location = (
         "on this machine" if model.provider == ChatModel.Provider.EMBEDDED else settings.OPENAI_BASE_URL
     )
