@@ -27,6 +27,7 @@ from conversations.chat.forms import FrameError, max_frame_bytes, read_frame
 from conversations.chat.generation import feed
 from conversations.chat.generation.live import Hub, current_hub
 from conversations.chat.generation.service import ensure_started
+from conversations.chat.generation.transcript import NewTurn
 from conversations.chat.models import Conversation
 from conversations.chat.rendering import fragments
 from conversations.chat.rendering.frames import FrameWriter
@@ -159,7 +160,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if self._conversation_id != turn.conversation.pk:
             if conversation is None:
                 await self._show_started(turn.conversation)
-            await self._follow(turn.conversation.pk, feed.Cursor())
+            await self._follow(turn.conversation.pk, feed.Cursor(), turn=turn.step)
 
     async def _on_continue(self, *, message: uuid.UUID, client_id: uuid.UUID) -> None:
         await database_sync_to_async(turns.continue_answer)(
@@ -194,11 +195,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     # --- Following ---
 
-    async def _follow(self, conversation_id: int, cursor: feed.Cursor) -> None:
+    async def _follow(
+        self, conversation_id: int, cursor: feed.Cursor, *, turn: NewTurn | None = None
+    ) -> None:
         await self._stop_following()
         self._conversation_id = conversation_id
         self._following = asyncio.get_running_loop().create_task(
-            self._keep_following(conversation_id, cursor), context=contextvars.Context()
+            self._keep_following(conversation_id, cursor, turn), context=contextvars.Context()
         )
 
     async def _stop_following(self) -> None:
@@ -207,9 +210,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             task.cancel()
             await asyncio.wait({task})
 
-    async def _keep_following(self, conversation_id: int, cursor: feed.Cursor) -> None:
+    async def _keep_following(self, conversation_id: int, cursor: feed.Cursor, turn: NewTurn | None) -> None:
         try:
-            await self._bring_news(conversation_id, cursor)
+            await self._bring_news(conversation_id, cursor, turn)
         except TooSlow:
             await self._close(codes.TOO_SLOW)
         except Exception as error:
@@ -217,13 +220,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
             logger.error("Failed to follow a conversation: %s", type(error).__qualname__)
             await self._close(codes.INTERNAL_ERROR)
 
-    async def _bring_news(self, conversation_id: int, cursor: feed.Cursor) -> None:
+    async def _bring_news(self, conversation_id: int, cursor: feed.Cursor, turn: NewTurn | None) -> None:
         """Send changes in the conversation as fast as the page reads them. Raises TooSlow."""
         # A page that attaches repeatedly without reading must wait as well.
         await self._outbox.wait_for_window()
         frames = FrameWriter()
         events = feed.follow(
-            hub=self.hub, user=self.visitor.user, conversation_id=conversation_id, cursor=cursor
+            hub=self.hub,
+            user=self.visitor.user,
+            conversation_id=conversation_id,
+            cursor=cursor,
+            turn=turn,
         )
         async with contextlib.aclosing(events):
             async for event in events:

@@ -90,9 +90,8 @@ class Presence:
                 self._is_away = True
                 await asyncio.sleep(CHECK_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._has_closed.wait(), max(0.0, checked_at + CHECK_SECONDS - time.monotonic())
-                )
+                async with asyncio.timeout(max(0.0, checked_at + CHECK_SECONDS - time.monotonic())):
+                    await self._has_closed.wait()
 
     async def _release_leases(self) -> None:
         self._has_closed.clear()

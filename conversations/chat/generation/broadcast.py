@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 
 from . import changes
 from .live import Hub, LiveText
+from .transcript import Step
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Broadcast:
             receiving.cancel()
             await asyncio.wait({receiving})
 
-    def _heard(self, conversation_id: int, _change: changes.Change) -> None:
+    def _heard(self, conversation_id: int, _change: changes.Change, _step: Step | None) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._changed.add, conversation_id)
 

@@ -5,6 +5,7 @@ transaction it saves the text and the token counts, and deletes the journal.
 """
 
 import contextlib
+import copy
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from conversations.chat.models import Generation, Message, MessagePart, statements
+from conversations.chat.models.conversations import PART_SEPARATOR
 from conversations.limits import rules as limits
 from conversations.llm import tokens
 from conversations.llm.chat import ChatRequest, Usage
@@ -21,7 +23,7 @@ from conversations.llm.chat import ChatRequest, Usage
 from . import changes
 from .journal import Job
 from .prompt import build_request
-from .transcript import Part, read_journal
+from .transcript import Entry, NewEnd, Part, read_journal
 
 _NO_COUNTS: dict[str, Any] = {
     "prompt_tokens": None,
@@ -46,7 +48,7 @@ class Outcome:
 
 
 def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | None, now: dt.datetime) -> bool:
-    """End a generation for the runner that wrote it. Returns False if it has already ended or was deleted.
+    """End a generation for the runner that wrote it, and announce it. Returns False if it has ended or was deleted.
 
     `request` is the request that was sent, or None if none was.
     """
@@ -54,27 +56,28 @@ def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | No
         # The upstream rejected the request, so no tokens were used.
         request = None
     counts = _counts(outcome.text, outcome.parts, usage=outcome.usage, request=request)
+    ended = {
+        "status": outcome.status,
+        "finish_reason": outcome.finish_reason[:32],
+        "error_code": outcome.error_code,
+        "retry_at": outcome.retry_at,
+        "first_token_at": outcome.first_token_at,
+        "heartbeat_at": now,
+        "ended_at": now,
+        **counts,
+    }
     with transaction.atomic():
-        won = statements.end_generation(
-            id=job.generation_id,
-            runner=runner,
-            status=outcome.status,
-            finish_reason=outcome.finish_reason[:32],
-            error_code=outcome.error_code,
-            retry_at=outcome.retry_at,
-            first_token_at=outcome.first_token_at,
-            heartbeat_at=now,
-            ended_at=now,
-            **counts,
-        )
+        won = statements.end_generation(id=job.generation_id, runner=runner, **ended)
         if won:
-            _close(
+            is_shown = _close(
                 job.generation,
                 existing_text=job.existing_text,
                 text=outcome.text,
                 parts=outcome.parts,
                 now=now,
             )
+            step = NewEnd(_ended_entry(job, outcome, ended)) if is_shown else None
+            changes.announce_after_commit(job.conversation_id, changes.Change.END, step)
     return bool(won)
 
 
@@ -148,9 +151,11 @@ def _counts(
 
 def _close(
     generation: Generation, *, existing_text: str, text: str, parts: Sequence[Part], now: dt.datetime
-) -> None:
-    """Move the generation's text from the journal into the message."""
-    statements.set_text(id=generation.message_id, text=existing_text + text)
+) -> bool:
+    """Move the generation's text from the journal into the message. Returns False if staff have hidden the message."""
+    is_shown = statements.set_shown_text(id=generation.message_id, text=existing_text + text) == 1
+    if not is_shown:
+        Message.objects.filter(pk=generation.message_id).update(text=existing_text + text)
     if parts:
         MessagePart.objects.bulk_create(
             MessagePart(
@@ -165,3 +170,21 @@ def _close(
         )
     statements.delete_journal(generation=generation.pk)
     statements.touch_conversation(id=generation.conversation_id, last_activity_at=now)
+    return is_shown
+
+
+def _ended_entry(job: Job, outcome: Outcome, ended: dict[str, Any]) -> Entry:
+    """Return the entry of an answer with the changes of its end. The job's own instances may still be shown as open."""
+    message, generation = copy.copy(job.generation.message), copy.copy(job.generation)
+    message.text = job.existing_text + outcome.text
+    for name, value in ended.items():
+        setattr(generation, name, value)
+    generation.message = message
+    reasoning = [job.existing_reasoning] if job.existing_reasoning else []
+    return Entry(
+        message,
+        generation,
+        message.text,
+        PART_SEPARATOR.join([*reasoning, *(part.text for part in outcome.parts)]),
+        job.existing_reasoning_ms + sum(part.duration_ms for part in outcome.parts),
+    )

@@ -21,7 +21,7 @@ from conversations.chat.models import Conversation, branches
 from . import journal
 from .attempts import Attempts
 from .live import Hub, LiveText
-from .transcript import Entry, complete, read_entries
+from .transcript import Entry, NewEnd, NewTurn, Step, complete, read_entries
 
 logger = logging.getLogger(__name__)
 
@@ -115,18 +115,25 @@ Event = Added | Replaced | StaffEdited | Resumed | Grown | Reasoned | Ended | Go
 
 
 async def follow(
-    *, hub: Hub, user: User, conversation_id: int, cursor: Cursor
+    *, hub: Hub, user: User, conversation_id: int, cursor: Cursor, turn: NewTurn | None = None
 ) -> AsyncGenerator[Event, None]:
     """Yield the changes in a conversation after the viewer's cursor. Ends only if the conversation is gone.
 
     Text arrives at the hub's pace, or at the caller's if that is slower. Text that has accumulated comes in one event.
+    `turn` is a turn that the viewer has just saved in a new conversation.
     """
-    with hub.watching(conversation_id) as news:
+    with hub.watching(conversation_id) as watch:
+        if turn is not None:
+            watch.clear()
+            watch.hear(turn)
         while True:
-            news.clear()
-            found = await database_sync_to_async(_look)(
-                user=user, conversation_id=conversation_id, cursor=cursor
-            )
+            step = watch.next_step()
+            found = _found_in(step, cursor=cursor) if step is not None else None
+            if found is None:
+                watch.clear()
+                found = await database_sync_to_async(_look)(
+                    user=user, conversation_id=conversation_id, cursor=cursor
+                )
             if found is None:
                 yield Gone()
                 return
@@ -134,8 +141,11 @@ async def follow(
                 yield event
             cursor = found.cursor
             if found.writing is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), IDLE_POLL_SECONDS)
+                try:
+                    async with asyncio.timeout(IDLE_POLL_SECONDS):
+                        await watch.heard.wait()
+                except TimeoutError:
+                    watch.is_stale = True
                 continue
             live = hub.text_of(found.writing)
             growth = attach(hub=hub, live=live, offset=cursor.offset, reasoning=cursor.reasoning)
@@ -147,10 +157,10 @@ async def follow(
                     else:
                         thought += len(grown.text)
                     yield grown
-                    if not news.is_set():
+                    if not (watch.is_stale and watch.heard.is_set()):
                         continue
                     # Staff edits elsewhere in the conversation are shown at once, not only after this answer.
-                    news.clear()
+                    watch.heard.clear()
                     told = await database_sync_to_async(_read_staff_edits)(conversation_id, cursor=cursor)
                     if told is not None:
                         cursor = replace(cursor, revision=told.revision)
@@ -194,6 +204,21 @@ class _Found:
     writing: int | None
 
 
+def _found_in(step: Step, *, cursor: Cursor) -> _Found | None:
+    """Return what a step means for a viewer, or None if they don't stand exactly where it begins."""
+    match step:
+        case NewTurn(after, entries) if not cursor.is_open and _stands_at(cursor, after):
+            return _found([Added(entries)], entries[-1], cursor=cursor)
+        case NewEnd(entry) if cursor.is_open and cursor.is_followed and _wrote(entry) == cursor.generation:
+            return _found(_changes_of(entry, cursor=cursor), entry, cursor=cursor)
+    return None
+
+
+def _stands_at(cursor: Cursor, message: int | None) -> bool:
+    # The page says which message it shows last, but not its primary key.
+    return cursor.message_pk == message and (message is not None or cursor.message is None)
+
+
 def _look(*, user: User, conversation_id: int, cursor: Cursor) -> _Found | None:
     """Compare the cursor with the current state. Returns None if the user can't see the conversation."""
     conversation = Conversation.objects.visible_to(user).filter(pk=conversation_id).first()
@@ -214,14 +239,20 @@ def _look(*, user: User, conversation_id: int, cursor: Cursor) -> _Found | None:
     tip = new[-1] if new else seen
     if tip is None:
         return _Found([*events, *changed], cursor, None)
+    found = _found(events, tip, cursor=cursor)
+    return replace(found, events=[*events, *changed])
+
+
+def _found(events: list[Event], tip: Entry, *, cursor: Cursor) -> _Found:
+    """Return these events with the cursor of a viewer who has received them, and whose last message is `tip`."""
     # The page may be ahead of the journal, so its offset is trusted. If the offset is wrong, the page gets no text
     # until the answer ends, and then the whole message.
     is_resumed = isinstance(events[-1] if events else None, Resumed)
     return _Found(
-        [*events, *changed],
+        events,
         Cursor(
             tip.message.uuid,
-            tip.generation.uuid if tip.generation else None,
+            _wrote(tip),
             cursor.offset if is_resumed else len(tip.text),
             tip.is_open,
             cursor.revision,
@@ -230,6 +261,11 @@ def _look(*, user: User, conversation_id: int, cursor: Cursor) -> _Found | None:
         ),
         tip.generation.pk if tip.generation and tip.is_open else None,
     )
+
+
+def _wrote(entry: Entry) -> uuid.UUID | None:
+    """Return the public ID of the generation that wrote an entry."""
+    return entry.generation.uuid if entry.generation else None
 
 
 def _read_branch_since(conversation: Conversation, *, cursor: Cursor) -> tuple[Entry | None, list[Entry]]:
@@ -249,7 +285,7 @@ def _read_branch_since(conversation: Conversation, *, cursor: Cursor) -> tuple[E
 
 def _changes_of(entry: Entry, *, cursor: Cursor) -> list[Event]:
     """Return the events that update the viewer's last message."""
-    generation = entry.generation.uuid if entry.generation else None
+    generation = _wrote(entry)
     if generation == cursor.generation and not cursor.is_open:
         return []
     if generation == cursor.generation and entry.is_open and not cursor.is_followed:
@@ -325,4 +361,5 @@ async def _copy(hub: Hub) -> None:
                 hub.forget(live.generation_id)
         await asyncio.sleep(COPY_PAUSE_SECONDS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(hub.copies_wanted.wait(), COPY_POLL_SECONDS - COPY_PAUSE_SECONDS)
+            async with asyncio.timeout(COPY_POLL_SECONDS - COPY_PAUSE_SECONDS):
+                await hub.copies_wanted.wait()

@@ -6,13 +6,14 @@ out of date is filled from there.
 
 import asyncio
 import bisect
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from . import changes
 from .changes import Change
+from .transcript import Step
 
 
 class GrowingText:
@@ -153,13 +154,47 @@ class RunnerEvents:
     """Set when a running generation may have been asked to stop."""
 
 
+class Watch:
+    """What a viewer of a conversation has heard and not yet handled."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+        """Set when anything was heard."""
+        self.is_stale = True
+        """Whether the viewer must look at the database, because something changed that no step describes."""
+        self._steps: deque[Step] = deque()
+
+    def hear(self, step: Step | None) -> None:
+        """Note a change of the conversation."""
+        if step is None:
+            self.is_stale = True
+        else:
+            self._steps.append(step)
+        self.heard.set()
+
+    def next_step(self) -> Step | None:
+        """Return the next step, or None if there is none or the viewer must look at the database."""
+        if self.is_stale or not self._steps:
+            return None
+        step = self._steps.popleft()
+        if not self._steps:
+            self.heard.clear()
+        return step
+
+    def clear(self) -> None:
+        """Forget everything heard, before a look at the database, which shows it all."""
+        self.is_stale = False
+        self._steps.clear()
+        self.heard.clear()
+
+
 class Hub:
     """The live texts of this process, and the viewers and runners that wait for changes. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._texts: dict[int, LiveText] = {}
-        self._watchers: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
+        self._watchers: defaultdict[int, set[Watch]] = defaultdict(set)
         self._runners: set[RunnerEvents] = set()
         self.copies_wanted = asyncio.Event()
         """Set when the copies may be out of date: a viewer has started to follow one, or something changed."""
@@ -169,30 +204,30 @@ class Hub:
     def close(self) -> None:
         changes.stop_listening(self._heard)
 
-    def _heard(self, conversation_id: int, change: Change) -> None:
+    def _heard(self, conversation_id: int, change: Change, step: Step | None) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.announce, conversation_id, change)
+            self._loop.call_soon_threadsafe(self.announce, conversation_id, change, step)
 
-    def announce(self, conversation_id: int, change: Change = Change.ANY) -> None:
+    def announce(self, conversation_id: int, change: Change = Change.ANY, step: Step | None = None) -> None:
         """Wake the runners this concerns, then the viewers. Runners come first because answers depend on them."""
         for runner in self._runners:
             if change in {Change.TURN, Change.ANY}:
                 runner.turns.set()
             if change in {Change.STOP, Change.ANY}:
                 runner.stops.set()
-        for event in self._watchers.get(conversation_id, ()):
-            event.set()
+        for watch in self._watchers.get(conversation_id, ()):
+            watch.hear(step)
         self.copies_wanted.set()
 
     @contextmanager
-    def watching(self, conversation_id: int) -> Iterator[asyncio.Event]:
-        """Yield an event that is set whenever the conversation changes."""
-        event = asyncio.Event()
-        self._watchers[conversation_id].add(event)
+    def watching(self, conversation_id: int) -> Iterator[Watch]:
+        """Yield what a viewer hears of the conversation from now on. It begins stale."""
+        watch = Watch()
+        self._watchers[conversation_id].add(watch)
         try:
-            yield event
+            yield watch
         finally:
-            self._watchers[conversation_id].discard(event)
+            self._watchers[conversation_id].discard(watch)
             if not self._watchers[conversation_id]:
                 del self._watchers[conversation_id]
 

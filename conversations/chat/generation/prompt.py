@@ -64,6 +64,7 @@ def prepare(generation: Generation) -> ChatRequest:
     request, trimmed = build_request(generation)
     if trimmed != generation.trimmed_messages:
         Generation.objects.filter(pk=generation.pk).update(trimmed_messages=trimmed)
+        generation.trimmed_messages = trimmed
     return request
 
 

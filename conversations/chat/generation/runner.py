@@ -26,7 +26,7 @@ from conversations.llm.chat import ChatRequest, Delta, Finish, Reasoning, Usage
 from conversations.llm.embedded import EmbeddedUnavailable
 from conversations.llm.errors import UpstreamError, UpstreamErrorCode
 
-from . import changes, ending, journal, prompt, reaper
+from . import changes, ending, handover, journal, prompt, reaper
 from .attempts import Attempts
 from .heartbeats import HeartbeatWatch
 from .live import Hub, LiveText
@@ -149,6 +149,7 @@ class Runner:
         self._draining = asyncio.Event()
         self._stopped = asyncio.Event()
         self._news = hub.add_runner()
+        self.places = handover.Places(runner=self.process_id, begin=self._begin)
 
     async def run(self) -> None:
         """Run until drained, then close all upstream connections."""
@@ -164,6 +165,7 @@ class Runner:
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
         finally:
+            self.places.close()
             self._hub.remove_runner(self._news)
             await self._upstreams.aclose()
             self._stopped.set()
@@ -171,6 +173,7 @@ class Runner:
     async def drain(self) -> None:
         """Claim no more generations, interrupt those that are running, and wait until their text is saved."""
         self._draining.set()
+        self.places.close()
         self._news.turns.set()
         self._news.stops.set()
         for running in list(self._running.values()):
@@ -188,7 +191,8 @@ class Runner:
     async def _sleep(self, event: asyncio.Event, seconds: float) -> None:
         """Wait for the event, but no longer than this."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
     # --- The queue ---
 
@@ -201,17 +205,21 @@ class Runner:
             await self._sleep(self._news.turns, POLL_SECONDS)
 
     async def _claim(self) -> None:
-        while (free := settings.GENERATION_CONCURRENCY - len(self._running)) > 0:
-            limit = min(free, CLAIM_AT_ONCE)
-            jobs = await database_sync_to_async(journal.claim)(
-                runner=self.process_id, limit=limit, now=timezone.now()
-            )
+        while limit := self.places.take(CLAIM_AT_ONCE):
+            jobs: list[journal.Job] = []
+            try:
+                jobs = await database_sync_to_async(journal.claim)(
+                    runner=self.process_id, limit=limit, now=timezone.now()
+                )
+            finally:
+                self.places.give_back(limit - len(jobs))
             for job in jobs:
                 self._begin(job)
             if len(jobs) < limit or self._draining.is_set():
                 return
 
     def _begin(self, job: journal.Job) -> None:
+        """Begin a generation. Its place is taken already."""
         live = self._hub.text_of(job.generation_id)
         live.is_written_here = True
         live.put(0, job.existing_text)
@@ -229,14 +237,16 @@ class Runner:
     async def _generate(self, running: _Running) -> None:
         """Write one generation from its claim to its end."""
         await asyncio.wait({running.relay})
+        is_announced = False
         try:
             if not running.is_lost:
-                await self._finish(running, self._outcome(running))
+                is_announced = await self._finish(running, self._outcome(running))
         finally:
             self._running.pop(running.job.generation_id, None)
-            # Notify viewers of the change before the text ends, so that they check the database once instead of
-            # twice.
-            changes.announce(running.job.conversation_id, changes.Change.END)
+            self.places.give_back()
+            # Viewers hear of the change before the text ends, so that they handle both at once.
+            if not is_announced:
+                changes.announce(running.job.conversation_id, changes.Change.END)
             running.live.end()
             self._hub.forget(running.job.generation_id)
 
@@ -300,21 +310,24 @@ class Runner:
             usage=running.usage,
         )
 
-    async def _finish(self, running: _Running, outcome: ending.Outcome) -> None:
-        """Save the end, retrying while the database is unavailable. Until then the text exists only in memory."""
+    async def _finish(self, running: _Running, outcome: ending.Outcome) -> bool:
+        """Save the end, retrying while the database is unavailable. Until then the text exists only in memory.
+
+        Returns whether the end was announced.
+        """
         delay = 0.2
         while True:
             with self._finishing:
-                await database_sync_to_async(ending.finish)(
+                is_announced: bool = await database_sync_to_async(ending.finish)(
                     job=running.job,
                     runner=self.process_id,
                     outcome=outcome,
                     request=running.request,
                     now=timezone.now(),
                 )
-                return
+                return is_announced
             if self._draining.is_set() and delay > 2:
-                return
+                return False
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
 

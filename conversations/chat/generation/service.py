@@ -14,7 +14,7 @@ from django.db import connection
 
 from conversations.llm import tokens
 
-from . import broadcast
+from . import broadcast, handover
 from .live import current_hub
 from .runner import Runner
 
@@ -31,6 +31,7 @@ class Service:
         self._is_drained = False
         if self.runner is not None:
             self._spawn(self.runner.run())
+            handover.offer(self.runner.places)
         self._spawn(database_sync_to_async(_keep_connection)())
         # Load the vocabulary now, so that no user has to wait for the first count.
         self.loop.run_in_executor(None, partial(tokens.count, "", model=settings.CHAT_MODEL))

@@ -35,6 +35,25 @@ class Entry:
         return self.generation is not None and self.generation.is_active
 
 
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A turn that has just been saved: its question and its empty answer, which follow the message `after`."""
+
+    after: int | None
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class NewEnd:
+    """An answer that has just ended, with all its text."""
+
+    entry: Entry
+
+
+Step = NewTurn | NewEnd
+"""A change of a conversation that says everything a viewer needs, so that nothing has to be read."""
+
+
 @dataclass(slots=True)
 class Part:
     """A part of an answer other than its text. `offset` counts the characters of the generation's text before it."""

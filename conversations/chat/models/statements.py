@@ -76,10 +76,11 @@ end_generation = Update(
 )
 """Ends a running generation for the runner that wrote it."""
 
-set_text = Update(
-    lambda: Message.objects.filter(pk=_field(Message, "id")),
+set_shown_text = Update(
+    lambda: Message.objects.filter(pk=_field(Message, "id"), hidden_at__isnull=True),
     text=_field(Message, "text"),
 )
+"""Sets the text of a message that staff have not hidden."""
 delete_journal = Delete(
     lambda: GenerationChunk.objects.filter(generation=_field(GenerationChunk, "generation"))
 )

@@ -19,6 +19,9 @@ from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
 from conversations.chat.generation import changes, ending
+from conversations.chat.generation.handover import Place, free_place
+from conversations.chat.generation.journal import Job
+from conversations.chat.generation.transcript import Entry, NewTurn
 from conversations.chat.models import Conversation, Generation, Message, statements
 from conversations.chat.models.conversations import TITLE_LENGTH
 from conversations.chat.rules import can_continue, seconds_until_retry
@@ -35,16 +38,17 @@ _STILL_WRITING = gettext_lazy("An answer is still being written. Wait for it to 
 class Turn:
     """The result of sending a message.
 
-    `verdict` is what the author may do afterwards, or None if the message had already been sent.
+    `verdict` is what the author may do afterwards, and `step` what a viewer of the conversation sees. Both are None if the
+    message had already been sent.
     """
 
     conversation: Conversation
     generation: Generation
     is_new: bool
     verdict: access_rules.Verdict | None = None
+    step: NewTurn | None = None
 
 
-@transaction.atomic
 def start_turn(
     *,
     user: User,
@@ -55,17 +59,41 @@ def start_turn(
     model_slug: str = "",
     max_tokens: int | None = None,
 ) -> Turn:
-    """Save a user's message and queue the generation of its answer. Raises Refused.
+    """Save a user's message, and queue the generation of its answer or hand it to this process's runner. Raises Refused.
 
     `conversation` is the public ID of an existing conversation, or None to start a new one. `client_id` comes from the
     page, and a message sent twice with the same one is saved once. `max_tokens` can only lower the cap.
     """
+    with free_place() as place, transaction.atomic():
+        return _start_turn(
+            user=user,
+            public_id=conversation,
+            text=text,
+            client_id=client_id,
+            now=now,
+            model_slug=model_slug,
+            max_tokens=max_tokens,
+            place=place,
+        )
+
+
+def _start_turn(
+    *,
+    user: User,
+    public_id: uuid.UUID | None,
+    text: str,
+    client_id: uuid.UUID,
+    now: dt.datetime,
+    model_slug: str,
+    max_tokens: int | None,
+    place: Place | None,
+) -> Turn:
     author = _lock_author(user)
     sent = statements.sent_message.first(author=author.pk, client_id=client_id)
     if sent is not None:
         return _existing_turn(sent[0], client_id)
     _check_rate(author, now=now)
-    own: Any = _lock_conversation(author, conversation) if conversation else None
+    own: Any = _lock_conversation(author, public_id) if public_id else None
     verdict = _verdict_on(author, now=now)
     model = _choose_model(model_slug, allowed=access.model_ids(verdict))
     cap = _cap(max_tokens, model=model)
@@ -76,10 +104,11 @@ def start_turn(
     if own is None:
         own = Conversation(owner=author, title=make_title(text), created_at=now, last_activity_at=now)
         statements.insert_conversation(own)
-    depth = 0 if own.head_id is None else own.head_depth + 1
+    before = own.head_id
+    depth = 0 if before is None else own.head_depth + 1
     question = Message(
         conversation=own,
-        parent_id=own.head_id,
+        parent_id=before,
         depth=depth,
         role=Message.Role.USER,
         author=author,
@@ -101,12 +130,20 @@ def start_turn(
         parameters=model.parameters,
         created_at=now,
     )
+    if place is not None:
+        generation.status, generation.runner = Generation.Status.RUNNING, place.runner
+        generation.started_at = generation.heartbeat_at = now
     statements.insert_generation(generation)
     own.head = answer
     own.last_activity_at = now
     statements.move_head(id=own.pk, head=answer.pk, last_activity_at=now)
-    changes.announce_after_commit(own.pk, changes.Change.TURN)
-    return Turn(own, generation, is_new, verdict)
+    step = NewTurn(before, [Entry(question, None, text), Entry(answer, generation, "")])
+    if place is not None:
+        # First of all, so that viewers find its text.
+        place.fill_after_commit(Job(generation=generation, existing_text=""))
+    change = changes.Change.TURN if place is None else changes.Change.STARTED
+    changes.announce_after_commit(own.pk, change, step)
+    return Turn(own, generation, is_new, verdict, step)
 
 
 @transaction.atomic
@@ -199,6 +236,7 @@ def _lock_conversation(author: User, public_id: uuid.UUID) -> Any:
         found = statements.conversation_to_write_in.first(owner=author.pk, uuid=public_id)
     if found is None:
         raise Refused(_NOT_FOUND)
+    found.owner = author
     if found.is_writing:
         raise Refused(_STILL_WRITING)
     return found

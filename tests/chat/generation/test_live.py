@@ -131,19 +131,19 @@ async def test_updates_that_could_not_be_sent_are_sent_later(
     copy = there.text_of(7)
     tasks = [asyncio.create_task(broadcast.Broadcast(hub).run()) for hub in (here, there)]
     try:
-        with there.watching(3) as news:
+        with there.watching(3) as watch:
             written.put_reasoning(0, "Hm. ", so_far_ms=700)
             written.append("One ")
             await until(lambda: copy.since(0) == "One ")
             assert (copy.reasoning.since(0), copy.reasoning_ms) == ("Hm. ", 700)
-            news.clear()
+            watch.clear()
             layer.is_away = True
             written.append("two ")
             changes.announce(3)
             await asyncio.sleep(0.35)
-            news.clear()  # Every hub of this process hears of changes directly, so ignore that.
+            watch.clear()  # Every hub of this process hears of changes directly, so ignore that.
             layer.is_away = False
-            await asyncio.wait_for(news.wait(), 5)
+            await asyncio.wait_for(watch.heard.wait(), 5)
         assert copy.since(0) == "One two "
         failures = [record for record in caplog.records if "could not be sent" in record.message]
         assert len(failures) == len(tasks)  # Once for each task.
