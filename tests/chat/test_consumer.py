@@ -108,7 +108,7 @@ async def test_a_first_message_starts_a_conversation_and_gets_an_answer(
     assert answer.text == "Hello, **Alice**."
 
 
-async def test_a_new_conversation_leaves_the_sidebar_as_long_as_before(
+async def test_a_new_conversation_is_added_to_the_sidebar_without_sending_the_others(
     tab: Page, alice: User, upstream: RunningUpstream
 ) -> None:
     now = timezone.now()
@@ -121,7 +121,8 @@ async def test_a_new_conversation_leaves_the_sidebar_as_long_as_before(
     assert page.content.decode().count('class="conversations__link"') == SIDEBAR_LENGTH
     await tab.say("One more")
     frame = await tab.until("#location")
-    assert frame.count('class="conversations__link"') == SIDEBAR_LENGTH
+    assert frame.count('class="conversations__link"') == 1
+    assert 'hx-target="#conversation-list" hx-swap="afterbegin"' in frame
 
 
 async def test_the_second_message_goes_to_the_same_conversation(tab: Page, upstream: RunningUpstream) -> None:

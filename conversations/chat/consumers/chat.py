@@ -279,8 +279,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         )
 
     async def _show_started(self, conversation: Conversation) -> None:
-        # The list may be long, so it is rendered in the thread that reads it.
-        await self._send(await database_sync_to_async(_begun)(self.visitor.user, conversation))
+        await self._send(fragments.conversation_started(conversation))
 
     async def _show_remaining(self, verdict: Verdict, conversation: Conversation) -> None:
         signup = await database_sync_to_async(access.signup_mode)()
@@ -323,8 +322,3 @@ def _language_of(scope: Any) -> str:
         with contextlib.suppress(LookupError):
             return translation.get_supported_language_variant(code)
     return settings.LANGUAGE_CODE
-
-
-def _begun(user: User, conversation: Conversation) -> str:
-    newest = list(Conversation.objects.visible_to(user).in_sidebar())
-    return fragments.conversation_started(conversation, conversations=newest)

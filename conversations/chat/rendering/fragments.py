@@ -287,11 +287,14 @@ def _set_position(entry: Entry, writer: AnswerWriter | None) -> str:
     return partial("#cursor", "innerHTML", cursor_html(entry, offset=len(entry.text))) + said
 
 
-def conversation_started(conversation: Conversation, *, conversations: Sequence[Conversation]) -> str:
+def conversation_started(conversation: Conversation) -> str:
     """Return the frame that turns a new chat's page into the page of this conversation."""
+    item = render_to_string(
+        "chat/_conversation_item.html", {"item": conversation, "conversation": conversation}
+    )
     field = '<input type="hidden" name="conversation" id="{}" value="{}">'
     return (
-        conversation_list(conversations, shown=conversation.uuid)
+        partial("#conversation-list", "afterbegin", item)
         + partial(
             "#composer-conversation", "outerHTML", field.format("composer-conversation", conversation.uuid)
         )
