@@ -4,7 +4,7 @@ Lengths are in characters (Unicode code points) or tokens, as the names say. All
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import ClassVar
 
 from django.utils import timezone
@@ -75,16 +75,19 @@ class WindowExceeded(LimitExceeded):
     text = _("Message too long for the model: about %(actual)s tokens, but only %(limit)s fit. Shorten it.")
 
 
-def check_input(text: str, *, max_chars: int, max_tokens: int, count_tokens: Callable[[str], int]) -> None:
-    """Check that a user's message is short enough. Raises TooManyCharacters or TooManyTokens.
+def check_characters(text: str, *, limit: int) -> None:
+    """Check the length of a user's message. Raises TooManyCharacters.
 
-    Characters are checked first, so that nobody can make the server tokenise a huge text.
+    Call this before you count the tokens, so that nobody can make the server tokenise a huge text.
     """
-    if len(text) > max_chars:
-        raise TooManyCharacters(limit=max_chars, actual=len(text))
-    tokens = count_tokens(text)
-    if tokens > max_tokens:
-        raise TooManyTokens(limit=max_tokens, actual=tokens)
+    if len(text) > limit:
+        raise TooManyCharacters(limit=limit, actual=len(text))
+
+
+def check_tokens(tokens: int, *, limit: int) -> None:
+    """Check the number of tokens in a user's message. Raises TooManyTokens."""
+    if tokens > limit:
+        raise TooManyTokens(limit=limit, actual=tokens)
 
 
 def output_cap(requested: int | None, *, site_cap: int, model_cap: int) -> int:

@@ -7,6 +7,7 @@ vocabularies whose files it has just verified. If that fails, `count` returns an
 All functions are thread-safe.
 """
 
+import functools
 import hashlib
 import logging
 import lzma
@@ -15,7 +16,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,8 @@ class TokenCount:
 
     tokens: int
     exact: bool
+    vocabulary: str = field(default="", compare=False)
+    """The vocabulary of the count if it can be kept for later, see `known_count`, else an empty string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,7 @@ def prepare(cache_dir: Path) -> bool:
     hashes them), is safe to run in several processes at once, and never raises: if the folder can't be written, this is
     logged and `count` returns estimates.
     """
+    _count_role.cache_clear()
     with _state.lock:
         _state.cache_dir = cache_dir
         os.environ["TIKTOKEN_CACHE_DIR"] = str(cache_dir)
@@ -118,11 +122,17 @@ def count(text: str, *, model: str) -> TokenCount:
     encoding = _encoding(name)
     if encoding is None:
         return TokenCount(tokens=_estimate(text), exact=False)
-    tokens = 0
+    tokens, is_clean = 0, True
     for piece, is_clean_cut in _pieces(text):
         tokens += len(encoding.encode_ordinary(piece))
-        exact = exact and is_clean_cut
-    return TokenCount(tokens=tokens, exact=exact)
+        is_clean = is_clean and is_clean_cut
+    return TokenCount(tokens=tokens, exact=exact and is_clean, vocabulary=name if is_clean else "")
+
+
+def known_count(tokens: int, *, vocabulary: str, model: str) -> TokenCount | None:
+    """Return a count that was made earlier with this vocabulary, or None if `model` is counted with another."""
+    name, exact = _vocabulary_of(model)
+    return TokenCount(tokens=tokens, exact=exact, vocabulary=name) if name == vocabulary else None
 
 
 def count_messages(messages: Iterable[ChatMessage], *, model: str) -> TokenCount:
@@ -141,13 +151,23 @@ def count_messages(messages: Iterable[ChatMessage], *, model: str) -> TokenCount
 
 def count_message(message: ChatMessage, *, model: str) -> TokenCount:
     """Count the tokens that one message adds to a chat request. Exact if its texts are counted exactly."""
-    counts = [count(text, model=model) for text in (message.role, message.text)]
+    return count_in_message(message.role, count(message.text, model=model), model=model)
+
+
+def count_in_message(role: str, counted: TokenCount, *, model: str) -> TokenCount:
+    """Return the tokens that a message with this role and this count of its text adds to a chat request."""
+    of_role = _count_role(role, model)
     return TokenCount(
-        tokens=TOKENS_PER_MESSAGE + sum(counted.tokens for counted in counts),
-        exact=all(counted.exact for counted in counts),
+        tokens=TOKENS_PER_MESSAGE + of_role.tokens + counted.tokens, exact=of_role.exact and counted.exact
     )
 
 
+@functools.lru_cache(maxsize=64)
+def _count_role(role: str, model: str) -> TokenCount:
+    return count(role, model=model)
+
+
+@functools.lru_cache(maxsize=64)
 def _vocabulary_of(model: str) -> tuple[str, bool]:
     """Return the vocabulary used to count tokens for `model`, and whether it is the model's own."""
     try:

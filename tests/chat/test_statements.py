@@ -70,8 +70,12 @@ def test_changes(alice: User, model: ChatModel) -> None:
         lambda: Conversation.objects.filter(pk=conversation.pk).update(last_activity_at=NOW),
     )
     assert_same(
-        lambda: statements.set_shown_text(id=message.pk, text="100 % “ok”"),
-        lambda: Message.objects.filter(pk=message.pk, hidden_at__isnull=True).update(text="100 % “ok”"),
+        lambda: statements.set_shown_text(
+            id=message.pk, text="100 % “ok”", token_count=4, token_vocabulary="o200k_base"
+        ),
+        lambda: Message.objects.filter(pk=message.pk, hidden_at__isnull=True).update(
+            text="100 % “ok”", token_count=4, token_vocabulary="o200k_base"
+        ),
     )
     assert_same(
         lambda: statements.delete_journal(generation=generation.pk),

@@ -7,19 +7,17 @@ from hypothesis import strategies as st
 from conversations.limits import rules as limits
 
 
-def test_characters_are_checked_before_tokens_are_counted() -> None:
-    def count(text: str) -> int:
-        raise AssertionError("the tokens of a text that is too long must not be counted")
-
+def test_characters_are_checked() -> None:
+    limits.check_characters("x" * 10, limit=10)
     with pytest.raises(limits.TooManyCharacters) as refused:
-        limits.check_input("x" * 11, max_chars=10, max_tokens=100, count_tokens=count)
+        limits.check_characters("x" * 11, limit=10)
     assert (refused.value.limit, refused.value.actual) == (10, 11)
 
 
 def test_tokens_are_checked() -> None:
-    limits.check_input("four", max_chars=10, max_tokens=4, count_tokens=len)
+    limits.check_tokens(4, limit=4)
     with pytest.raises(limits.TooManyTokens):
-        limits.check_input("fives", max_chars=10, max_tokens=4, count_tokens=len)
+        limits.check_tokens(5, limit=4)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | No
         # The upstream rejected the request, so no tokens were used.
         request = None
     counts = _counts(outcome.text, outcome.parts, usage=outcome.usage, request=request)
+    # Count before the transaction, because other writers wait for it.
+    counted = tokens.count(job.existing_text + outcome.text, model=job.generation.model.upstream_name)
     ended = {
         "status": outcome.status,
         "finish_reason": outcome.finish_reason[:32],
@@ -74,9 +76,10 @@ def finish(*, job: Job, runner: str, outcome: Outcome, request: ChatRequest | No
                 existing_text=job.existing_text,
                 text=outcome.text,
                 parts=outcome.parts,
+                counted=counted,
                 now=now,
             )
-            step = NewEnd(_ended_entry(job, outcome, ended)) if is_shown else None
+            step = NewEnd(_ended_entry(job, outcome, counted, ended)) if is_shown else None
             changes.announce_after_commit(job.conversation_id, changes.Change.END, step)
     return bool(won)
 
@@ -96,7 +99,14 @@ def interrupt(generation: Generation, *, now: dt.datetime) -> bool:
         if won:
             existing_text = Message.objects.values_list("text", flat=True).get(pk=generation.message_id)
             written = read_journal([generation.pk])[generation.pk]
-            _close(generation, existing_text=existing_text, text=written.text, parts=written.parts, now=now)
+            _close(
+                generation,
+                existing_text=existing_text,
+                text=written.text,
+                parts=written.parts,
+                counted=None,
+                now=now,
+            )
     return bool(won)
 
 
@@ -150,12 +160,22 @@ def _counts(
 
 
 def _close(
-    generation: Generation, *, existing_text: str, text: str, parts: Sequence[Part], now: dt.datetime
+    generation: Generation,
+    *,
+    existing_text: str,
+    text: str,
+    parts: Sequence[Part],
+    counted: tokens.TokenCount | None,
+    now: dt.datetime,
 ) -> bool:
-    """Move the generation's text from the journal into the message. Returns False if staff have hidden the message."""
-    is_shown = statements.set_shown_text(id=generation.message_id, text=existing_text + text) == 1
+    """Move the generation's text from the journal into the message. Returns False if staff have hidden the message.
+
+    `counted` are the tokens of the message's whole text, if known.
+    """
+    values = {"text": existing_text + text, **_stored(counted)}
+    is_shown = statements.set_shown_text(id=generation.message_id, **values) == 1
     if not is_shown:
-        Message.objects.filter(pk=generation.message_id).update(text=existing_text + text)
+        Message.objects.filter(pk=generation.message_id).update(**values)
     if parts:
         MessagePart.objects.bulk_create(
             MessagePart(
@@ -173,12 +193,20 @@ def _close(
     return is_shown
 
 
-def _ended_entry(job: Job, outcome: Outcome, ended: dict[str, Any]) -> Entry:
+def _stored(counted: tokens.TokenCount | None) -> dict[str, Any]:
+    """Return the fields of a message that hold its number of tokens."""
+    if counted is None or not counted.vocabulary:
+        return {"token_count": None, "token_vocabulary": ""}
+    return {"token_count": counted.tokens, "token_vocabulary": counted.vocabulary}
+
+
+def _ended_entry(job: Job, outcome: Outcome, counted: tokens.TokenCount, ended: dict[str, Any]) -> Entry:
     """Return the entry of an answer with the changes of its end. The job's own instances may still be shown as open."""
     message, generation = copy.copy(job.generation.message), copy.copy(job.generation)
     message.text = job.existing_text + outcome.text
-    for name, value in ended.items():
-        setattr(generation, name, value)
+    for changed, values in ((message, _stored(counted)), (generation, ended)):
+        for name, value in values.items():
+            setattr(changed, name, value)
     generation.message = message
     reasoning = [job.existing_reasoning] if job.existing_reasoning else []
     return Entry(

@@ -44,15 +44,28 @@ def _pseudonymous_id_of(generation: Generation) -> dict[str, str]:
     return {"safety_identifier": identifier, "user": identifier}
 
 
-def check_fits(newest_first: Iterable[tuple[str, str]], *, model: ChatModel, max_tokens: int) -> None:
+def count_of(message: Message, *, model: ChatModel) -> tokens.TokenCount:
+    """Return the tokens of a message's text as this model receives it, counting them only if the message has no count."""
+    if message.token_count is not None and not message.is_hidden:
+        known = tokens.known_count(
+            message.token_count, vocabulary=message.token_vocabulary, model=model.upstream_name
+        )
+        if known is not None:
+            return known
+    return tokens.count(text_of(message), model=model.upstream_name)
+
+
+def check_fits(
+    newest_first: Iterable[tuple[str, tokens.TokenCount]], *, model: ChatModel, max_tokens: int
+) -> None:
     """Check that the newest turn fits along with the system prompt and the answer. Raises limits.WindowExceeded.
 
-    Each item is a role and a text. If the first item is an answer, it is going to be continued.
+    Each item is a role and the tokens of a text. If the first item is an answer, it is going to be continued.
     """
-    texts = list(newest_first)
-    is_continued = bool(texts) and texts[0][0] == Message.Role.ASSISTANT
+    counts = list(newest_first)
+    is_continued = bool(counts) and counts[0][0] == Message.Role.ASSISTANT
     frame = _frame(model, is_continued=is_continued)
-    sizes = [(role, _size(role, text, model=model)) for role, text in texts]
+    sizes = [(role, _size(role, counted, model=model)) for role, counted in counts]
     limits.count_fitting(sizes, budget=_token_budget(model, max_tokens=max_tokens, frame=frame))
 
 
@@ -112,9 +125,10 @@ def _token_budget(model: ChatModel, *, max_tokens: int, frame: _Frame) -> int:
     return model.context_window - max_tokens - limits.with_margin(framing.tokens, is_exact=framing.exact)
 
 
-def _size(role: str, text: str, *, model: ChatModel) -> int:
-    counted = tokens.count_message(ChatMessage.of_text(role, text), model=model.upstream_name)
-    return limits.with_margin(counted.tokens, is_exact=counted.exact)
+def _size(role: str, counted: tokens.TokenCount, *, model: ChatModel) -> int:
+    """Return how many tokens of the context window a message takes."""
+    whole = tokens.count_in_message(role, counted, model=model.upstream_name)
+    return limits.with_margin(whole.tokens, is_exact=whole.exact)
 
 
 def _sizes(answer: Message, *, model: ChatModel, read: list[Message]) -> Iterator[tuple[str, int]]:
@@ -126,7 +140,7 @@ def _sizes(answer: Message, *, model: ChatModel, read: list[Message]) -> Iterato
     for _start in range(0, _MAX_MESSAGES_READ, _SLICE):
         messages = branches.branch_messages(tip, limit=_SLICE)
         for message in messages:
-            if text := text_of(message):
+            if text_of(message):
                 read.append(message)
-                yield message.role, _size(message.role, text, model=model)
+                yield message.role, _size(message.role, count_of(message, model=model), model=model)
         tip = messages[-1].parent_id if messages else None

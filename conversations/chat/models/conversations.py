@@ -142,6 +142,15 @@ class Message(models.Model):
         help_text=_("Set by the page, so that a message sent twice is stored once."),
     )
     text = models.TextField(_("text"), blank=True)
+    token_count = models.PositiveIntegerField(
+        _("token count"),
+        null=True,
+        blank=True,
+        help_text=_("The number of tokens in the text, if they have been counted."),
+    )
+    token_vocabulary = models.CharField(
+        _("vocabulary"), max_length=32, blank=True, help_text=_("The vocabulary they were counted with.")
+    )
     created_at = models.DateTimeField(_("created at"))
     hidden_at = models.DateTimeField(
         _("hidden at"), null=True, blank=True, help_text=_("When staff hid its text.")

@@ -79,6 +79,8 @@ end_generation = Update(
 set_shown_text = Update(
     lambda: Message.objects.filter(pk=_field(Message, "id"), hidden_at__isnull=True),
     text=_field(Message, "text"),
+    token_count=_field(Message, "token_count"),
+    token_vocabulary=_field(Message, "token_vocabulary"),
 )
 """Sets the text of a message that staff have not hidden."""
 delete_journal = Delete(

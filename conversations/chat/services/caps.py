@@ -11,15 +11,15 @@ from conversations.limits import rules as limits
 from conversations.llm import tokens
 
 
-def check_message(text: str, *, model: ChatModel, max_tokens: int) -> None:
-    """Check that a message is within the limits. Raises limits.LimitExceeded."""
-    limits.check_input(
-        text,
-        max_chars=settings.CHAT_MAX_INPUT_CHARS,
-        max_tokens=settings.CHAT_MAX_INPUT_TOKENS,
-        count_tokens=lambda given: _count(given, model=model),
+def check_message(text: str, *, model: ChatModel, max_tokens: int) -> tokens.TokenCount:
+    """Check that a message is within the limits, and return its tokens. Raises limits.LimitExceeded."""
+    limits.check_characters(text, limit=settings.CHAT_MAX_INPUT_CHARS)
+    counted = tokens.count(text, model=model.upstream_name)
+    limits.check_tokens(
+        limits.with_margin(counted.tokens, is_exact=counted.exact), limit=settings.CHAT_MAX_INPUT_TOKENS
     )
-    prompt.check_fits([(Message.Role.USER, text)], model=model, max_tokens=max_tokens)
+    prompt.check_fits([(Message.Role.USER, counted)], model=model, max_tokens=max_tokens)
+    return counted
 
 
 def check_continuation(newest_first: Sequence[Message], *, model: ChatModel, max_tokens: int) -> None:
@@ -27,10 +27,6 @@ def check_continuation(newest_first: Sequence[Message], *, model: ChatModel, max
 
     `newest_first` holds the answer and the question above it.
     """
-    texts = [(message.role, prompt.text_of(message)) for message in newest_first]
-    prompt.check_fits([found for found in texts if found[1]], model=model, max_tokens=max_tokens)
-
-
-def _count(text: str, *, model: ChatModel) -> int:
-    counted = tokens.count(text, model=model.upstream_name)
-    return limits.with_margin(counted.tokens, is_exact=counted.exact)
+    sent = [message for message in newest_first if prompt.text_of(message)]
+    counts = [(message.role, prompt.count_of(message, model=model)) for message in sent]
+    prompt.check_fits(counts, model=model, max_tokens=max_tokens)

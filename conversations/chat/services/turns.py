@@ -97,7 +97,7 @@ def _start_turn(
     verdict = _verdict_on(author, now=now)
     model = _choose_model(model_slug, allowed=access.model_ids(verdict))
     cap = _cap(max_tokens, model=model)
-    caps.check_message(text, model=model, max_tokens=cap)
+    counted = caps.check_message(text, model=model, max_tokens=cap)
 
     verdict = count_message(author, verdict, now=now)
     is_new = own is None
@@ -114,6 +114,8 @@ def _start_turn(
         author=author,
         client_id=client_id,
         text=text,
+        token_count=counted.tokens if counted.vocabulary else None,
+        token_vocabulary=counted.vocabulary,
         created_at=now,
     )
     statements.insert_message(question)

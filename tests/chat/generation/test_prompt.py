@@ -1,13 +1,16 @@
 """Tests for choosing the messages to send: whole turns, newest first, as many as fit."""
 
+import uuid
+
 import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
-from conversations.chat.generation import prompt
+from conversations.chat.generation import ending, journal, prompt
 from conversations.chat.models import Generation, Message
+from conversations.chat.services import turns
 from conversations.limits import rules as limits
 from conversations.llm import tokens
 from conversations.llm.chat import ChatMessage
@@ -66,7 +69,7 @@ def test_the_check_before_sending_agrees_with_what_fits(
     # The opening of the reply is counted once.
     for window, fits in ((needed, True), (needed - 1, False)):
         model.context_window = window
-        asked = [("user", "word " * 50)]
+        asked = [("user", tokens.count("word " * 50, model="gpt-4o"))]
         if fits:
             prompt.check_fits(asked, model=model, max_tokens=model.max_output_tokens)
             model.save()
@@ -75,3 +78,31 @@ def test_the_check_before_sending_agrees_with_what_fits(
         else:
             with pytest.raises(limits.WindowExceeded):
                 prompt.check_fits(asked, model=model, max_tokens=model.max_output_tokens)
+
+
+def test_a_message_keeps_its_number_of_tokens(alice: User, model: ChatModel) -> None:
+    generation = send(alice, "one two three")
+    [job] = journal.claim(runner="a", limit=1, now=timezone.now())
+    outcome = ending.Outcome(status=Generation.Status.COMPLETE, text="four five")
+    assert ending.finish(job=job, runner="a", outcome=outcome, request=None, now=timezone.now())
+    question, answer = Message.objects.order_by("depth")
+    assert (question.token_count, question.token_vocabulary) == (3, "o200k_base")
+    assert (answer.token_count, answer.token_vocabulary) == (2, "o200k_base")
+
+    # What is stored is used, so that long texts aren't counted again for each turn.
+    question.token_count = 300
+    assert prompt.count_of(question, model=model).tokens == 300
+    # A model with another vocabulary, and the text that staff put in the place of a hidden one, are counted.
+    model.upstream_name = "gpt-4"
+    assert prompt.count_of(question, model=model).tokens == 3
+    model.upstream_name = "gpt-4o"
+    question.hidden_at, question.vetted_text = timezone.now(), "checked"
+    assert prompt.count_of(question, model=model).tokens == 1
+
+    Generation.objects.filter(pk=generation.pk).update(finish_reason="length")
+    turns.continue_answer(user=alice, message=answer.uuid, client_id=uuid.uuid4(), now=timezone.now())
+    [job] = journal.claim(runner="a", limit=1, now=timezone.now())
+    outcome = ending.Outcome(status=Generation.Status.STOPPED, text=" six seven eight")
+    assert ending.finish(job=job, runner="a", outcome=outcome, request=None, now=timezone.now())
+    answer.refresh_from_db()
+    assert (answer.text, answer.token_count) == ("four five six seven eight", 5)
