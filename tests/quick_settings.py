@@ -1,4 +1,4 @@
-"""The product's settings with fast password hashing, for a process in which a test signs in hundreds of times."""
+"""The product's settings with fast password hashing, for sites in which tests sign in hundreds of times."""
 
 from chatsite.settings import *  # noqa: F403
 

@@ -28,7 +28,7 @@ user.groups.add(Group.objects.get(name="{group}"))
 
 def make_staff(site: Site, name: str, group: str) -> None:
     kept = {setting: os.environ[setting] for setting in ("PATH", "HOME") if setting in os.environ}
-    env = {**kept, **site.settings, "DJANGO_SETTINGS_MODULE": "chatsite.settings"}
+    env = {**kept, **site.settings}
     code = _STAFF.format(name=name, password=PASSWORD, group=group)
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True)
 

@@ -15,7 +15,7 @@ from tests.site import Site
 def test_a_chat_with_the_demo_model(tmp_path: Path) -> None:
     site = Site(tmp_path / "data")
     del site.settings["OPENAI_BASE_URL"], site.settings["CHAT_MODEL"]
-    site.start()
+    site.start_empty()
     assert "SmolLM2 135M (on this machine)" in site.web.output
     visitor = site.log_in()
     assert "SmolLM2 135M" in visitor.client.get("/").text

@@ -47,12 +47,13 @@ ANSWER = (
 
 
 def test_the_first_start_prints_what_is_needed_and_the_second_keeps_the_data(tmp_path: Path) -> None:
-    site = Site(tmp_path / "data")
+    settings = {"DJANGO_SETTINGS_MODULE": "chatsite.settings"}
+    site = Site(tmp_path / "data", **settings)
     del site.settings["DJANGO_SUPERUSER_PASSWORD"]
-    site.start()
+    site.start_empty()
     password = site.web.wait_for(r"First admin:  admin\nPassword:     (\S{12,})\n").group(1)
     assert site.web.end() == 0
-    again = Site(tmp_path / "data").start()
+    again = Site(tmp_path / "data", **settings).start()
     assert "Password" not in again.web.output
     assert password not in again.web.output
     page = again.log_in

@@ -18,7 +18,6 @@ from tests.proxy import Proxy
 from tests.site import PASSWORD, Site, Visitor, _token, wait_until
 
 SENTENCE = "can't read or save anything at the moment"
-QUICK = {"DJANGO_SETTINGS_MODULE": "tests.quick_settings"}
 # Longer than a request that waits twenty seconds for a lock.
 PATIENCE = 60
 
@@ -26,7 +25,7 @@ PATIENCE = 60
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     data = tmp_path_factory.mktemp("outages") / "data"
-    started = Site(data, DATABASE_URL=f"sqlite:///{data}/chat.sqlite3?timeout=1", **QUICK).start()
+    started = Site(data, DATABASE_URL=f"sqlite:///{data}/chat.sqlite3?timeout=1").start()
     yield started
     started.web.end(signal.SIGKILL)
 
@@ -174,7 +173,7 @@ def postgres(postgres_url: str) -> Iterator[Proxy]:
 def test_the_site_recovers_from_a_postgresql_outage(
     tmp_path: Path, postgres: Proxy, postgres_url: str
 ) -> None:
-    site = Site(tmp_path / "data", DATABASE_URL=postgres.instead_of(postgres_url), **QUICK).start()
+    site = Site(tmp_path / "data", DATABASE_URL=postgres.instead_of(postgres_url)).start()
     try:
         visitor = site.sign_up("alice")
         visitor.client.timeout = httpx.Timeout(PATIENCE)

@@ -15,7 +15,6 @@ import redis
 from tests.proxy import Proxy
 from tests.site import ADMIN, PASSWORD, Site, wait_until
 
-QUICK = {"DJANGO_SETTINGS_MODULE": "tests.quick_settings"}
 # All attempts come from one IP address, whose limits aren't under test.
 LIMITS = {"LOGIN_RATE_LIMIT": "100000/m/ip", "LOGIN_FAILED_RATE_LIMIT": "100000/m/ip,5/5m/key"}
 PATIENCE = 60
@@ -34,7 +33,7 @@ def fail_to_sign_in(client: httpx.Client, username: str, *, password: str = "wro
 
 @contextmanager
 def running(data_dir: Path, **settings: str) -> Iterator[Site]:
-    site = Site(data_dir, **LIMITS, **QUICK, **settings).start()
+    site = Site(data_dir, **LIMITS, **settings).start()
     try:
         yield site
     finally:

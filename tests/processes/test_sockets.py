@@ -30,7 +30,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, upstream: RunningUpstream) ->
         data,
         OPENAI_BASE_URL=upstream.base_url,
         CHAT_SOCKETS_PER_USER="3",
-        DJANGO_SETTINGS_MODULE="tests.quick_settings",
     ).start()
     yield started
     started.web.end()
