@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.processes import Process  # noqa: E402  (works from any folder)
-from benchmarks.review_queue import scratch_database  # noqa: E402
-from benchmarks.stream import percentile  # noqa: E402
+from benchmarks.report import Goal, judge, percentile, show  # noqa: E402
+from benchmarks.site import require_proc, scratch_database  # noqa: E402
 from tests.crowd import ClosedForGood, CrowdUpstream, Page, Refused, pages, question  # noqa: E402
 from tests.hostile_texts import hostile_texts  # noqa: E402
 from tests.proxy import Proxy  # noqa: E402
@@ -39,18 +39,20 @@ from tests.stage import Stage, eventually, staged  # noqa: E402
 
 Figures = dict[str, Any]
 
-GOALS: list[tuple[str, float]] = [
-    ("texts_wait_ms_max", 100),
-    ("texts_not_served", 0),
-    ("kills_loss_ms_max", 250),
-    ("kills_after_lock_loss_ms_max", 250),
-    ("herd_not_served", 0),
-    ("herd_leases_left", 0),
-    ("herd_memory_ratio", 1.2),
-    ("outage_not_served", 0),
-    ("outage_again_s_max", 10),
-    ("outage_leases_left", 0),
-    ("outage_memory_ratio", 1.2),
+WAIT_MS = 100
+"""The longest that a second client may wait, in milliseconds."""
+GOALS = [
+    Goal("texts_wait_ms_max", WAIT_MS),
+    Goal("texts_not_served", 0),
+    Goal("kills_loss_ms_max", 250),
+    Goal("kills_after_lock_loss_ms_max", 250),
+    Goal("herd_not_served", 0),
+    Goal("herd_leases_left", 0),
+    Goal("herd_memory_ratio", 1.2),
+    Goal("outage_not_served", 0),
+    Goal("outage_again_s_max", 10),
+    Goal("outage_leases_left", 0),
+    Goal("outage_memory_ratio", 1.2),
 ]
 DELTA_MS = 20
 """Time between two words of an answer that is cut off by a kill."""
@@ -150,9 +152,7 @@ async def measure_texts(options: argparse.Namespace) -> Figures:
         "texts_wait_ms_max": waits[worst],
         "texts_worst": worst,
         "texts_not_served": len(not_served),
-        "texts_over_goal": {
-            name: wait for name, wait in waits.items() if wait > dict(GOALS)["texts_wait_ms_max"]
-        },
+        "texts_over_goal": {name: wait for name, wait in waits.items() if wait > WAIT_MS},
     }
 
 
@@ -340,33 +340,12 @@ def main() -> int:
         "--seconds", type=float, default=120, help="how long a page waits for its answer (default 120)"
     )
     options = parser.parse_args()
-    if not Path("/proc/self/stat").exists():
-        parser.error("This benchmark reads memory from /proc, which this system does not have.")
+    require_proc(parser)
     figures: Figures = {}
     for part in options.part or PARTS:
         figures |= asyncio.run(PARTS[part](options))
-    goals = [
-        {"figure": name, "value": figures[name], "goal": goal, "met": figures[name] <= goal}
-        for name, goal in GOALS
-        if name in figures
-    ]
-    for name, value in figures.items():
-        print(f"{name:36} {value}")
-    for goal in goals:
-        print(
-            f"{'met' if goal['met'] else 'MISSED':8} {goal['figure']} {goal['value']} (goal {goal['goal']})"
-        )
-    print(
-        json.dumps(
-            {
-                "options": vars(options),
-                "python": sys.version.split()[0],
-                "cores": os.cpu_count(),
-                "figures": figures,
-                "goals": goals,
-            }
-        )
-    )
+    goals = judge(figures, GOALS)
+    show(options, figures, goals)
     return 1 if any(not goal["met"] for goal in goals if not str(goal["figure"]).endswith("_max")) else 0
 
 

@@ -100,15 +100,13 @@ def look_at(client: Any, path: str) -> tuple[int, int]:
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Load the two pages alternately, and return medians, queries and sizes."""
-    [cookie] = site.prepare(folder, people=1)
+    [cookie] = site.prepare(folder, people=1, with_static_files=True)
 
-    from django.core.management import call_command
     from django.test import Client
 
     from conversations.catalogue.services import sync_catalogue
 
     sync_catalogue()
-    call_command("collectstatic", interactive=False, verbosity=0)
     client = Client(SERVER_NAME="localhost", HTTP_COOKIE=cookie)
     long = write_conversation(messages=options.messages, chars=options.chars)
     short = write_conversation(messages=10, chars=options.chars)

@@ -9,18 +9,17 @@ database is a scratch one: SQLite, or a new one on the server in DATABASE_URL. T
 import argparse
 import json
 import os
-import secrets
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from benchmarks import site  # noqa: E402  (works from any folder)
 
 FEW = 500
 TIMES = 10
@@ -36,43 +35,6 @@ GOALS = {
 }
 COLUMNS = ("queries", "ms_p50", "ms_p95", "cpu_ms_p50", "bytes")
 QUEUE = "/admin/review/reviewcase/"
-
-
-@contextmanager
-def scratch_database() -> Iterator[None]:
-    """Point the settings to a temporary database, without changing the one in DATABASE_URL."""
-    given = os.environ.get("DATABASE_URL", "")
-    if not given:
-        yield
-        return
-    import psycopg
-    from psycopg import sql
-
-    name = f"chatsite_benchmark_{secrets.token_hex(4)}"
-    with psycopg.connect(given, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        os.environ["DATABASE_URL"] = f"{given.rpartition('/')[0]}/{name}"
-        try:
-            yield
-        finally:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def prepare(folder: Path) -> None:
-    """Set up Django with an empty database and the static files that the pages need."""
-    for name in ("REDIS_URL", "PUBLIC_URL", "SECRET_KEY", "DEBUG", "SIGNUP"):
-        os.environ.pop(name, None)
-    os.environ["DATA_DIR"] = str(folder)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "chatsite.settings"
-
-    import django
-
-    django.setup()
-
-    from django.core.management import call_command
-
-    call_command("migrate", interactive=False, verbosity=0)
-    call_command("collectstatic", interactive=False, verbosity=0)
 
 
 def pages() -> dict[str, str]:
@@ -185,19 +147,10 @@ def main() -> int:
         parser.error(f"--cases must be at least {FEW + 1}.")
     with (
         tempfile.TemporaryDirectory(prefix="chatsite-benchmark-", ignore_cleanup_errors=True) as folder,
-        scratch_database(),
+        site.scratch_database(),
     ):
-        prepare(Path(folder))
-        try:
-            result = run(options)
-        finally:
-            from django.db import connections
-
-            for connection in connections.all():
-                connection.close()
-                close_pool = getattr(connection, "close_pool", None)
-                if close_pool is not None:
-                    close_pool()
+        site.set_up(Path(folder), with_static_files=True)
+        result = run(options)
     print(f"{'page':24} {'cases':>8} {'queries':>8} {'ms p50':>8} {'ms p95':>8} {'cpu ms':>8} {'bytes':>8}")
     for count, of_pages in result["pages"].items():
         for name, figures in of_pages.items():

@@ -1,17 +1,63 @@
-"""The site under test: its data folder, users, process and stored answers."""
+"""The site under test: its database, data folder, users, process and stored answers."""
 
+import argparse
+import hashlib
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.processes import Process
 from tests.stage import sign_in_people
 
 # The settings of this machine must not affect the results.
-_UNSET = ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "OPENAI_BASE_URL", "SECRET_KEY", "DEBUG")
+_UNSET = ("REDIS_URL", "PUBLIC_URL", "OPENAI_BASE_URL", "SECRET_KEY", "DEBUG", "SIGNUP")
 
 
-def prepare(folder: Path, *, people: int) -> list[str]:
-    """Create a database with this number of signed-in users, and return their cookies."""
+def require_proc(parser: argparse.ArgumentParser) -> None:
+    """End the program with an error on systems that don't show the CPU and memory of processes in /proc."""
+    if not Path("/proc/self/stat").exists():
+        parser.error("This benchmark reads CPU and memory from /proc, which this system does not have.")
+
+
+@contextmanager
+def scratch_database() -> Iterator[None]:
+    """Point DATABASE_URL, if it is set, to a temporary database on that server. The one it named is not changed."""
+    given = os.environ.get("DATABASE_URL", "")
+    if not given:
+        yield
+        return
+    import psycopg
+    from psycopg import sql
+
+    name = f"chatsite_benchmark_{secrets.token_hex(4)}"
+    with psycopg.connect(given, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        os.environ["DATABASE_URL"] = f"{given.rpartition('/')[0]}/{name}"
+        try:
+            yield
+        finally:
+            _close_connections()
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _close_connections() -> None:
+    from django.conf import settings
+    from django.db import connections
+
+    if not settings.configured:
+        return
+    for connection in connections.all():
+        connection.close()
+        close_pool = getattr(connection, "close_pool", None)
+        if close_pool is not None:
+            close_pool()
+
+
+def set_up(folder: Path, *, with_static_files: bool = False) -> None:
+    """Set up Django in this process, with an empty database and, if asked for, the static files that pages need."""
     for name in _UNSET:
         os.environ.pop(name, None)
     os.environ["DATA_DIR"] = str(folder)
@@ -24,14 +70,22 @@ def prepare(folder: Path, *, people: int) -> list[str]:
     from django.core.management import call_command
 
     call_command("migrate", interactive=False, verbosity=0)
+    if with_static_files:
+        call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def prepare(folder: Path, *, people: int, with_static_files: bool = False) -> list[str]:
+    """Set up Django with this number of signed-in users, and return their cookies."""
+    set_up(folder, with_static_files=with_static_files)
     return sign_in_people(people)
 
 
-def serve(upstream: str, *, folder: Path, streams: int) -> Process:
+def serve(upstream: str, *, folder: Path, streams: int, **settings: str) -> Process:
     """Start the real server on a free port, with caps too high to affect the results."""
     environment = {
         "CHAT_MAX_OUTPUT_TOKENS": "1000000",
         "CHAT_MODEL": "fake",
+        "CHAT_SENDS_PER_MINUTE": "1000000",
         "DATA_DIR": str(folder),
         "DJANGO_SUPERUSER_PASSWORD": "not secret: the site lives for this run only",
         "GENERATION_CONCURRENCY": str(streams + 1),
@@ -40,8 +94,16 @@ def serve(upstream: str, *, folder: Path, streams: int) -> Process:
         "OPENAI_BASE_URL": upstream,
         "PORT": "0",
         "UPSTREAM_ANSWER_SECONDS": "3600",
+        **settings,
     }
     return Process("manage.py", "serve", environment=environment)
+
+
+def addresses(server: Process) -> tuple[str, str]:
+    """Wait until the server is ready, and return its origin and the address of its websocket."""
+    origin = server.hear("Chat:").split()[-1].rstrip("/")
+    server.hear("Ready")
+    return origin, origin.replace("http", "ws", 1) + "/ws/chat/"
 
 
 def answers() -> dict[str, str]:
@@ -60,3 +122,18 @@ def rendered(text: str) -> str:
     # The machine is busy, and no user waits for this.
     highlighting.TIME_LIMIT_SECONDS = 10.0
     return str(render_markdown(text))
+
+
+def incomplete(turns: list[dict[str, Any]], *, sent: dict[str, str], kept: dict[str, str]) -> list[str]:
+    """Return a description of each turn whose text is not complete in the database and on the page."""
+    problems = []
+    for turn in turns:
+        prompt = turn["prompt"]
+        text = kept.get(prompt, "")
+        if turn["problem"]:
+            problems.append(f"{prompt}: {turn['problem']}")
+        elif hashlib.sha256(text.encode()).hexdigest() != sent.get(prompt):
+            problems.append(f"{prompt}: the text in the database differs from what the upstream sent")
+        elif hashlib.sha256(rendered(text).encode()).hexdigest() != turn["done"]:
+            problems.append(f"{prompt}: the page differs from the text in the database")
+    return problems
