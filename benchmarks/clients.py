@@ -33,6 +33,8 @@ class Turn:
     """A message, and the frames received after it with their times."""
 
     prompt: str
+    due: float | None = None
+    """When the message was to be sent, in seconds from the start. Without it, it is sent after the last answer."""
     sent: float = 0.0
     frames: list[tuple[float, bytes]] = field(default_factory=list)
     problem: str = "not sent"
@@ -86,9 +88,16 @@ class Reader:
         self._received = 0
         self._acknowledged = 0
 
-    async def take_all_turns(self, *, seconds: float) -> None:
-        """Send all messages, one after another, waiting up to `seconds` for each answer."""
+    async def take_all_turns(self, *, start: float, seconds: float) -> None:
+        """Send all messages, each after the answer to the last and when it is due, waiting up to `seconds` for an answer.
+
+        A message that waits for the last answer counts as sent when it was due.
+        """
         for turn in self._turns:
+            turn.sent = time.monotonic()
+            if turn.due is not None:
+                turn.sent = start + turn.due
+                await asyncio.sleep(turn.sent - time.monotonic())
             try:
                 async with asyncio.timeout(seconds):
                     await self._take(turn)
@@ -98,7 +107,6 @@ class Reader:
             turn.problem = ""
 
     async def _take(self, turn: Turn) -> None:
-        turn.sent = time.monotonic()
         await self.socket.send(self._frame(turn.prompt))
         while True:
             data = await self.socket.recv(decode=False)
@@ -143,15 +151,17 @@ async def run(plan: dict[str, Any]) -> list[dict[str, Any]]:
             max_size=None,
             max_queue=None,
         )
-        own = [Turn(prompt) for prompt in person["prompts"]]
+        due = person.get("due") or [None] * len(person["prompts"])
+        own = [Turn(prompt, at) for prompt, at in zip(person["prompts"], due, strict=True)]
         turns += own
         readers.append(Reader(socket, own, is_at_site=plan["origin"] is not None))
     print("open", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
+    start = time.monotonic()
 
     async def begin(number: int, reader: Reader) -> None:
         await asyncio.sleep(plan["ramp"] * number / len(readers))
-        await reader.take_all_turns(seconds=plan["timeout"])
+        await reader.take_all_turns(start=start, seconds=plan["timeout"])
 
     await asyncio.gather(*(begin(number, reader) for number, reader in enumerate(readers)))
     print("ended", flush=True)
