@@ -12,9 +12,6 @@ from typing import Any
 from benchmarks.processes import Process
 from tests.stage import sign_in_people
 
-# The settings of this machine must not affect the results.
-_UNSET = ("REDIS_URL", "PUBLIC_URL", "OPENAI_BASE_URL", "SECRET_KEY", "DEBUG", "SIGNUP")
-
 
 def require_proc(parser: argparse.ArgumentParser) -> None:
     """End the program with an error on systems that don't show the CPU and memory of processes in /proc."""
@@ -56,10 +53,14 @@ def _close_connections() -> None:
             close_pool()
 
 
+def _ignore_settings_of_this_machine() -> None:
+    for name in ("REDIS_URL", "PUBLIC_URL", "OPENAI_BASE_URL", "SECRET_KEY", "DEBUG", "SIGNUP"):
+        os.environ.pop(name, None)
+
+
 def set_up(folder: Path, *, with_static_files: bool = False) -> None:
     """Set up Django in this process, with an empty database and, if asked for, the static files that pages need."""
-    for name in _UNSET:
-        os.environ.pop(name, None)
+    _ignore_settings_of_this_machine()
     os.environ["DATA_DIR"] = str(folder)
     os.environ["DJANGO_SETTINGS_MODULE"] = "chatsite.settings"
 
@@ -82,6 +83,7 @@ def prepare(folder: Path, *, people: int, with_static_files: bool = False) -> li
 
 def serve(upstream: str, *, folder: Path, streams: int, **settings: str) -> Process:
     """Start the real server on a free port, with caps too high to affect the results."""
+    _ignore_settings_of_this_machine()
     environment = {
         "CHAT_MAX_OUTPUT_TOKENS": "1000000",
         "CHAT_MODEL": "fake",
