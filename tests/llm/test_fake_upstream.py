@@ -108,7 +108,7 @@ async def test_holds_and_releases(upstream: RunningUpstream, make_client: Client
     threading.Thread(target=upstream.release).start()
     events, _ = await answer
     assert text_of(events) == "beforeafter"
-    assert upstream.requests[0].completed.is_set()
+    assert upstream.requests[0].completed.wait(10)
     assert not upstream.requests[0].disconnected.is_set()
 
 
