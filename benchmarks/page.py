@@ -1,13 +1,12 @@
-"""Compare the page of a long conversation with that of a short one: time, size and queries.
+"""Compare the page of a long conversation with those of shorter ones: CPU time, size and queries.
 
     python benchmarks/page.py
 
-Runs the middleware, the view, the queries and the templates in one process, without a network, alternating between the two
+Runs the middleware, the view, the queries and the templates in one process, without a network, alternating between the
 pages. The last line of output is a JSON object with the figures and goals. README.md explains them.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -20,13 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import site  # noqa: E402  (works from any folder)
+from benchmarks.report import Goal, judge, rounded, show  # noqa: E402
 from benchmarks.stamps import deltas  # noqa: E402
 
-# Name and upper limit of each figure.
-GOALS: list[tuple[str, float]] = [
-    ("ratio", 1.5),
-    ("more_queries", 0),
+GOALS = [
+    Goal("ratio_to_10", 1.5),
+    Goal("ratio_to_40", 1.1),
+    Goal("more_queries", 0),
 ]
+SHORTER = (40, 10)
+"""The lengths of the other conversations, in messages. A page shows 40 messages when it loads."""
 
 
 def write_conversation(*, messages: int, chars: int) -> str:
@@ -75,14 +77,14 @@ def write_conversation(*, messages: int, chars: int) -> str:
 
 
 def load(client: Any, path: str, *, is_cold: bool) -> float:
-    """Return how many milliseconds a page takes. If cold, its Markdown is rendered again."""
+    """Return how many milliseconds of CPU a page takes. If cold, its Markdown is rendered again."""
     from conversations.common.rendering import markdown
 
     if is_cold:
         markdown._rendered.clear()
-    begun = time.perf_counter()
+    begun = time.process_time()
     response = client.get(path)
-    took = (time.perf_counter() - begun) * 1000
+    took = (time.process_time() - begun) * 1000
     if response.status_code != 200:
         raise RuntimeError(f"The page returned {response.status_code}.")
     return took
@@ -99,7 +101,7 @@ def look_at(client: Any, path: str) -> tuple[int, int]:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Load the two pages alternately, and return medians, queries and sizes."""
+    """Load the pages alternately, and return medians, queries and sizes."""
     [cookie] = site.prepare(folder, people=1, with_static_files=True)
 
     from django.test import Client
@@ -108,30 +110,31 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
     sync_catalogue()
     client = Client(SERVER_NAME="localhost", HTTP_COOKIE=cookie)
-    long = write_conversation(messages=options.messages, chars=options.chars)
-    short = write_conversation(messages=10, chars=options.chars)
+    lengths = (options.messages, *SHORTER)
+    pages = {length: write_conversation(messages=length, chars=options.chars) for length in lengths}
     figures: dict[str, float] = {}
     for kind, is_cold in (("", False), ("cold_", True)):
-        times: dict[str, list[float]] = {long: [], short: []}
+        times: dict[int, list[float]] = {length: [] for length in lengths}
         for number in range(options.rounds + 1):
-            for path, taken in times.items():
+            for length, path in pages.items():
                 took = load(client, path, is_cold=is_cold)
                 # The first load only warms up the templates.
                 if number:
-                    taken.append(took)
-        medians = {path: statistics.median(taken) for path, taken in times.items()}
-        figures[f"{kind}ms"] = medians[long]
-        figures[f"{kind}ms_of_10"] = medians[short]
-        figures[f"{kind}ratio"] = medians[long] / medians[short]
-    queries, length = look_at(client, long)
-    queries_of_10, length_of_10 = look_at(client, short)
+                    times[length].append(took)
+        medians = {length: statistics.median(taken) for length, taken in times.items()}
+        figures[f"{kind}cpu_ms"] = medians[options.messages]
+        for length in SHORTER:
+            figures[f"{kind}cpu_ms_of_{length}"] = medians[length]
+            figures[f"{kind}ratio_to_{length}"] = medians[options.messages] / medians[length]
+    queries, size = look_at(client, pages[options.messages])
+    queries_of_10, size_of_10 = look_at(client, pages[10])
     figures |= {
         "queries": queries,
         "more_queries": queries - queries_of_10,
-        "kb": length / 1024,
-        "kb_of_10": length_of_10 / 1024,
+        "kb": size / 1024,
+        "kb_of_10": size_of_10 / 1024,
     }
-    return {name: round(value, 2) for name, value in figures.items()}
+    return rounded(figures)
 
 
 def main() -> int:
@@ -147,19 +150,9 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=30, help="loads of each page (default 30)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="chatsite-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="chatsite-benchmark-") as folder, site.scratch_database():
         figures = measure(options, Path(folder))
-    goals = [
-        {"figure": name, "value": figures[name], "goal": goal, "met": figures[name] <= goal}
-        for name, goal in GOALS
-    ]
-    for name, value in figures.items():
-        print(f"{name:28} {value:>10}")
-    for goal in goals:
-        print(
-            f"{'met' if goal['met'] else 'MISSED':8} {goal['figure']} {goal['value']} (goal {goal['goal']})"
-        )
-    print(json.dumps({"options": vars(options), "figures": figures, "goals": goals}))
+    show(options, figures, judge(figures, GOALS))
     return 0
 
 
