@@ -5,7 +5,6 @@ prints `ended` after the last answer, waits for the end of its input, and prints
 """
 
 import asyncio
-import hashlib
 import json
 import re
 import sys
@@ -18,6 +17,7 @@ import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from benchmarks.digests import digest_of_html
 from benchmarks.stamps import ages
 
 _ACKNOWLEDGE_BYTES = 32 * 1024
@@ -62,7 +62,7 @@ class Turn:
             "bytes": sum(len(data) + _header_bytes(len(data)) for _received, data in self.frames),
             "began": self.sent,
             "ended": self.frames[-1][0] if self.frames else self.sent,
-            "done": hashlib.sha256(self._done()).hexdigest(),
+            "done": digest_of_html(self._done()),
         }
 
     def _done(self) -> bytes:

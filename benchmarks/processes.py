@@ -12,8 +12,6 @@ from types import TracebackType
 from typing import IO, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-_TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
-_libc = ctypes.CDLL(None)
 
 
 class Process:
@@ -92,7 +90,7 @@ def _cpu_ms(pid: int) -> float:
     # The scheduler's own clock of the process. /proc/PID/task/*/schedstat lacks the threads that have ended, and
     # /proc/PID/stat is rounded to 10 ms.
     clock = ctypes.c_int()
-    if _libc.clock_getcpuclockid(pid, ctypes.byref(clock)):
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
         return 0.0
     try:
         own = time.clock_gettime(clock.value) * 1000
@@ -100,7 +98,7 @@ def _cpu_ms(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return own + (int(fields[13]) + int(fields[14])) * _TICK_MS
+    return own + (int(fields[13]) + int(fields[14])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_kb(pid: int) -> int:

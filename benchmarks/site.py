@@ -1,7 +1,6 @@
 """The site under test: its database, data folder, users, process and stored answers."""
 
 import argparse
-import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.digests import digest_of_html, digest_of_text
 from benchmarks.processes import Process
 from tests.stage import sign_in_people
 
@@ -118,11 +118,8 @@ def answers() -> dict[str, str]:
 
 def rendered(text: str) -> str:
     """Return the HTML that a page contains for a complete answer."""
-    from conversations.common.rendering import highlighting
     from conversations.common.rendering.markdown import render_markdown
 
-    # The machine is busy, and no user waits for this.
-    highlighting.TIME_LIMIT_SECONDS = 10.0
     return str(render_markdown(text))
 
 
@@ -134,8 +131,8 @@ def incomplete(turns: list[dict[str, Any]], *, sent: dict[str, str], kept: dict[
         text = kept.get(prompt, "")
         if turn["problem"]:
             problems.append(f"{prompt}: {turn['problem']}")
-        elif hashlib.sha256(text.encode()).hexdigest() != sent.get(prompt):
+        elif digest_of_text(text) != sent.get(prompt):
             problems.append(f"{prompt}: the text in the database differs from what the upstream sent")
-        elif hashlib.sha256(rendered(text).encode()).hexdigest() != turn["done"]:
+        elif digest_of_html(rendered(text).encode()) != turn["done"]:
             problems.append(f"{prompt}: the page differs from the text in the database")
     return problems
