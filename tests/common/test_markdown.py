@@ -1,7 +1,6 @@
 """Tests for streamed Markdown: any chunking gives the same HTML, hostile text stays text, and nothing takes long."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -11,121 +10,19 @@ from hypothesis import strategies as st
 
 from conversations.common.rendering import markdown
 from conversations.common.rendering.html import parse_blocks
-from conversations.common.rendering.markdown import MarkdownStream, MarkdownUpdate, render_markdown
-
-FRAGMENTS = [
-    *(
-        "foo ",
-        "bar *b* ",
-        "**bo",
-        "ld** ",
-        "_i_",
-        "~~s~~",
-        "`c` ",
-        '"q" ',
-        "it's ",
-        "word, ",
-        "日本",
-        "é",
-        "🙂",
-        "\u2028",
-        "\u200b",
-    ),
-    *(
-        "\n",
-        "\n\n",
-        "\r\n",
-        "\r",
-        "\t",
-        "  ",
-        "\\",
-        "\x00",
-        "1",
-        "2. ",
-        "x\n",
-        "\\(a_1*b*",
-        "\\) ",
-        "\\[\n",
-        "\\\\ ",
-        "\\]",
-        "$x*y*",
-        "$ ",
-        "$$\n",
-        "שלום ",
-        "مرحبا.",
-        "&amp; ",
-        "&",
-        "<b>",
-        "<",
-        ">",
-        "\xa0",
-    ),
-    *(
-        "# H ",
-        "===\n",
-        "---\n",
-        "***\n",
-        "> q ",
-        "- item ",
-        "* star\n",
-        "1. one\n",
-        "  - nest\n",
-        "+ ",
-        "[ ] ",
-    ),
-    *(
-        "```\n",
-        "```py\n",
-        "~~~\n",
-        "    code\n",
-        "a | b\n",
-        "--|:-:\n",
-        "[x](https://e.f) ",
-        "[x](",
-        "![i](https://i.j/p.png)",
-    ),
-    *(
-        "<https://a.b>",
-        "[a][b]",
-        "<script>",
-        "</div>",
-        "- long item " * 9 + "\n",
-        "text of a list item\n" * 3,
-    ),
-]
-texts = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
-sizes = st.lists(st.integers(1, 12), min_size=1, max_size=8)
-
-
-def chunks(text: str, lengths: list[int]) -> list[str]:
-    pieces, at, turn = [], 0, 0
-    while at < len(text):
-        pieces.append(text[at : at + lengths[turn % len(lengths)]])
-        at += lengths[turn % len(lengths)]
-        turn += 1
-    return pieces
-
-
-class Page:
-    """The element that holds the open part, updated as a page does: by replacing it or appending to its last element."""
-
-    def __init__(self) -> None:
-        self.html = ""
-
-    def apply(self, update: MarkdownUpdate) -> None:
-        if update.append is None:
-            self.html = update.open
-            return
-        depth, added = update.append
-        if not added:
-            return
-        closers = re.findall(r"</[a-z0-9]+>\n?", re.search(r"(?:</[a-z0-9]+>\n?)*\Z", self.html)[0])  # type: ignore[index]
-        tail = "".join(closers[len(closers) - depth :])
-        self.html = self.html[: len(self.html) - len(tail)] + added + tail
-
-
-def without_blanks(html: str) -> str:
-    return re.sub(r"\s+", "", html)
+from conversations.common.rendering.markdown import MarkdownStream, render_markdown
+from tests.common.helpers import (
+    FRAGMENTS,
+    HOSTILE,
+    Page,
+    assert_harmless,
+    chunks,
+    read,
+    sizes,
+    text_of,
+    texts,
+    without_blanks,
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -205,109 +102,6 @@ def test_the_text_of_code_is_kept_exactly() -> None:
 def test_the_copy_button_is_in_the_viewers_language() -> None:
     with translation.override("en"):
         assert ">Copy<" in render_markdown("```\nx\n```")
-
-
-class _Text(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.text = ""
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-
-def read(html: str) -> _Text:
-    parser = _Text()
-    parser.feed(html)
-    parser.close()
-    return parser
-
-
-def text_of(html: str) -> str:
-    return read(html).text
-
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '<img src=x onerror="alert(1)">',
-    "<svg/onload=alert(1)>",
-    "<math><mtext></p><script>alert(1)</script>",
-    '<meta http-equiv="refresh" content="0;url=//evil">',
-    '<a href="/" hx-get="/evil" hx-trigger="load">x</a>',
-    '<hx-partial hx-target="body">x</hx-partial>',
-    '</hx-partial><script>alert(1)</script><hx-partial hx-target="#text">',
-    "<!-- --><script>alert(1)</script>",
-    "![x](https://evil.example/p.png)",
-    '![x](https://evil.example/p.png "t")',
-    "![x](javascript:alert(1))",
-    "![x](data:image/svg+xml;base64,AAAA)",
-    "[![x](https://evil.example/p.png)](https://evil.example/)",
-    "[x](javascript:alert(1))",
-    "[x](JaVaScRiPt:alert(1))",
-    "[x](java\tscript:alert(1))",
-    "[x](&#106;avascript:alert(1))",
-    "[x](&#x6A;avascript&colon;alert(1))",
-    "[x](vbscript:x)",
-    "[x](data:text/html,<script>alert(1)</script>)",
-    "[x](//evil.example/)",
-    "[x](/\\evil.example)",
-    "[x](https:/\\evil.example)",
-    "[x](file:///etc/passwd)",
-    "<javascript:alert(1)>",
-    "[x]: javascript:alert(1)\n\n[x]",
-    "```\n</code></pre><script>alert(1)</script>\n```",
-    '```"><script>alert(1)</script>\nx\n```',
-    '```html" onload="alert(1)\nx\n```',
-    "    </code></pre><script>alert(1)</script>",
-    "`</code><script>alert(1)</script>`",
-    '[x](https://a.b/"onmouseover="alert(1))',
-    "[x](https://a.b/ '\" onclick=alert(1) ')",
-    "| a<script> | b |\n|--|--|\n| <img src=x onerror=alert(1)> | x |",
-    '<div id="text" class="composer" style="position:fixed">x</div>',
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "\x00<scr\x00ipt>alert(1)</script>",
-]
-TAGS = {
-    *(
-        "p",
-        "br",
-        "hr",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "blockquote",
-        "ul",
-        "ol",
-        "li",
-        "em",
-        "strong",
-        "s",
-        "a",
-    ),
-    *("code", "pre", "div", "span", "button", "table", "thead", "tbody", "tr", "th", "td"),
-}
-ATTRIBUTES = {"href", "title", "target", "rel", "class", "start", "type", "data-copy", "tabindex", "dir"}
-
-
-def assert_harmless(html: str) -> None:
-    for tag, attributes in read(html).tags:
-        assert tag in TAGS
-        assert set(attributes) <= ATTRIBUTES
-        assert attributes.get("dir", "auto") == (
-            "ltr" if tag in {"code", "div"} and "dir" in attributes else "auto"
-        )
-        if "href" in attributes:
-            assert re.match(r"(?i)https?://[^/\\]|mailto:", attributes["href"] or "")
-            assert attributes["rel"] == "noopener noreferrer nofollow ugc"
-            assert attributes["target"] == "_blank"
-    assert "<hx-" not in html
 
 
 @pytest.mark.parametrize("text", HOSTILE)
