@@ -9,9 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-import nh3
 from django.utils.html import escape
 from django.utils.translation import gettext as _
 from markdown_it import MarkdownIt
@@ -19,10 +17,11 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
-from pygments.token import STANDARD_TYPES
 
 from . import highlighting
+from .links import host_of, is_allowed
 from .maths import keep_formulas
+from .sanitiser import clean
 
 # The parser takes more time the more of these a text has. Beyond these limits, text is shown as it was written.
 _MAX_NESTING = 24
@@ -30,13 +29,8 @@ _MAX_BRACKETS = 200
 """Opening brackets in one paragraph, heading or cell. The parser searches for the end of a link from each of them."""
 _MAX_FILLED_CELLS = 1_000
 """Cells added to a table whose rows are shorter than its header."""
-_MAX_ADDRESS_LENGTH = 2_000
-_MAX_HOST_LENGTH = 255
 _MAX_ADDRESSES = 100_000
 """Total characters of the addresses in one text. An address defined once can be used thousands of times."""
-# Direction marks and invisible characters, which can make one address look like another.
-_INVISIBLE_CHARACTERS = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad]")
-_SAFE_ADDRESS = re.compile(r"(?i)(?:https?://[^/\\\s]|mailto:[^\s])")
 _ALIGNMENT = re.compile(r"text-align:(left|center|right)")
 
 _OPENS_TEXT = frozenset(
@@ -53,59 +47,6 @@ _OPENS_TEXT = frozenset(
 """The tokens whose text has a direction of its own."""
 _OPENS_CONTAINER = frozenset({"blockquote_open", "list_item_open", "table_open"})
 _IS_TRANSPARENT = frozenset({"bullet_list_open", "ordered_list_open", "thead_open", "tr_open"})
-
-_CLEANER = nh3.Cleaner(
-    tags={
-        *(
-            "p",
-            "br",
-            "hr",
-            "h1",
-            "h2",
-            "h3",
-            "h4",
-            "h5",
-            "h6",
-            "blockquote",
-            "ul",
-            "ol",
-            "li",
-            "em",
-            "strong",
-            "s",
-            "a",
-        ),
-        *("code", "pre", "div", "span", "button", "table", "thead", "tbody", "tr", "th", "td"),
-    },
-    attributes={
-        "a": {"href", "title", "target", "rel"},
-        "ol": {"start"},
-        "button": {"type", "data-copy"},
-        "pre": {"tabindex"},
-        "div": {"tabindex"},
-    },
-    tag_attribute_values={
-        **{
-            tag: {"dir": {"auto"}}
-            for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "li", "table", "th", "td")
-        },
-        **{tag: {"dir": {"ltr"}} for tag in ("code", "div")},
-    },
-    allowed_classes={
-        "div": {"code", "code__bar", "table"},
-        "span": {
-            "code__language",
-            "link-host",
-            *(highlighting.PREFIX + name for name in STANDARD_TYPES.values() if name),
-        },
-        "button": {"code__copy"},
-        "th": {"align-left", "align-center", "align-right"},
-        "td": {"align-left", "align-center", "align-right"},
-    },
-    url_schemes={"http", "https", "mailto"},
-    link_rel=None,
-    strip_comments=True,
-)
 
 
 class _Renderer(RendererHTML):
@@ -220,9 +161,7 @@ def _make_parser(*rules: str) -> MarkdownIt:
     keep_formulas(parser)
     parser.core.ruler.at("inline", _parse_inline)
     parser.core.ruler.enableOnly(rules)
-    normalize = parser.normalizeLink
-    parser.normalizeLink = lambda url: normalize(url) if len(url) <= _MAX_ADDRESS_LENGTH else ""  # type: ignore[method-assign]
-    parser.validateLink = lambda url: _SAFE_ADDRESS.match(url) is not None  # type: ignore[method-assign]
+    parser.validateLink = is_allowed  # type: ignore[method-assign, assignment]
     return parser
 
 
@@ -247,16 +186,6 @@ def render_blocks(tokens: list[Token], references: References, *, is_finished: b
     return clean(str(_INLINE.renderer.render(tokens, _INLINE.options, env)))
 
 
-def clean(html: str) -> str:
-    """Return this HTML with everything removed that isn't on the allowlist."""
-    return str(_CLEANER.clean(html))
-
-
-def escape_text(text: str) -> str:
-    """Return the text escaped exactly as the sanitiser would escape it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\xa0", "&nbsp;")
-
-
 def render_code(code: str, *, language: str, is_finished: bool) -> str:
     """Return a code block with its language and a copy button."""
     coloured = highlighting.highlight(code, language=language) if is_finished else None
@@ -265,18 +194,6 @@ def render_code(code: str, *, language: str, is_finished: bool) -> str:
         f'<button type="button" class="code__copy" data-copy>{escape(_("Copy"))}</button></div>'
         f'<pre tabindex="0"><code>{coloured if coloured is not None else escape(code)}</code></pre></div>\n'
     )
-
-
-def host_of(address: str) -> str:
-    """Return the host of an address, with all non-ASCII characters shown in Punycode (RFC 3492)."""
-    try:
-        host = urlsplit(_INVISIBLE_CHARACTERS.sub("", address)).hostname or ""
-        if len(host) > _MAX_HOST_LENGTH:
-            return "?"
-        return host if host.isascii() else host.encode("idna").decode("ascii")
-    except ValueError:
-        # Not a valid host. Shown as something that can't be mistaken for one.
-        return "?"
 
 
 def _host_note(note: str) -> str:

@@ -18,7 +18,8 @@ from markdown_it.token import Token
 
 from . import highlighting
 from .cache import Cache
-from .html import References, escape_text, parse_blocks, render_blocks
+from .html import References, parse_blocks, render_blocks
+from .sanitiser import escape_text
 
 LONG_LIST = 1_000
 """After this many characters, a list is cut before its next item."""

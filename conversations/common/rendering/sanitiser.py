@@ -1,0 +1,69 @@
+"""The last defence against what a model wrote: HTML goes through a strict allowlist."""
+
+import nh3
+from pygments.token import STANDARD_TYPES
+
+from . import highlighting
+
+_CLEANER = nh3.Cleaner(
+    tags={
+        *(
+            "p",
+            "br",
+            "hr",
+            "h1",
+            "h2",
+            "h3",
+            "h4",
+            "h5",
+            "h6",
+            "blockquote",
+            "ul",
+            "ol",
+            "li",
+            "em",
+            "strong",
+            "s",
+            "a",
+        ),
+        *("code", "pre", "div", "span", "button", "table", "thead", "tbody", "tr", "th", "td"),
+    },
+    attributes={
+        "a": {"href", "title", "target", "rel"},
+        "ol": {"start"},
+        "button": {"type", "data-copy"},
+        "pre": {"tabindex"},
+        "div": {"tabindex"},
+    },
+    tag_attribute_values={
+        **{
+            tag: {"dir": {"auto"}}
+            for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "li", "table", "th", "td")
+        },
+        **{tag: {"dir": {"ltr"}} for tag in ("code", "div")},
+    },
+    allowed_classes={
+        "div": {"code", "code__bar", "table"},
+        "span": {
+            "code__language",
+            "link-host",
+            *(highlighting.PREFIX + name for name in STANDARD_TYPES.values() if name),
+        },
+        "button": {"code__copy"},
+        "th": {"align-left", "align-center", "align-right"},
+        "td": {"align-left", "align-center", "align-right"},
+    },
+    url_schemes={"http", "https", "mailto"},
+    link_rel=None,
+    strip_comments=True,
+)
+
+
+def clean(html: str) -> str:
+    """Return this HTML with everything removed that isn't on the allowlist."""
+    return str(_CLEANER.clean(html))
+
+
+def escape_text(text: str) -> str:
+    """Return the text escaped exactly as the sanitiser would escape it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\xa0", "&nbsp;")
