@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversations.common.rendering import markdown
-from conversations.common.rendering.html import parse_blocks
 from conversations.common.rendering.markdown import MarkdownStream, render_markdown
+from conversations.common.rendering.parser import parse
 from tests.common.helpers import (
     FRAGMENTS,
     HOSTILE,
@@ -242,13 +242,13 @@ def test_absurd_texts_are_still_rendered(text: str) -> None:
 
 def test_costly_text_is_not_parsed_again_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[int] = []
-    real = parse_blocks
+    real = parse
 
     def counting(text: str) -> Any:
         parsed.append(len(text))
         return real(text)
 
-    monkeypatch.setattr(markdown, "parse_blocks", counting)
+    monkeypatch.setattr(markdown, "parse", counting)
     stream, text = MarkdownStream(), "[" * 10_000
     for piece in chunks(text, [10]):
         stream.feed(piece)

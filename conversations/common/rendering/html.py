@@ -1,200 +1,267 @@
-"""Convert Markdown tokens to HTML that is safe to show, whatever a model wrote.
+"""Convert Markdown to HTML that is safe to show, whatever a model wrote.
 
-There are two defences: the parser never passes HTML through, and all output goes through a strict allowlist. Nothing is
-loaded from other sites (an image is replaced by its text and host), and links show where they lead.
+There are two defences: HTML in a text is shown as text, and all output goes through the sanitiser. Nothing is loaded from
+other sites (an image is replaced by its text and host), and links show where they lead.
 """
 
-import importlib
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from django.utils.html import escape
 from django.utils.translation import gettext as _
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.rules_core import StateCore
-from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
+from pyromark.event import Range
 
 from . import highlighting
-from .links import host_of, is_allowed
-from .maths import keep_formulas
-from .sanitiser import clean
+from .links import host_of, safe_address
+from .maths import restore
+from .parser import BLOCKS, Parsed, References, name_and_details
+from .sanitiser import escape_text
 
-# The parser takes more time the more of these a text has. Beyond these limits, text is shown as it was written.
 _MAX_NESTING = 24
-_MAX_BRACKETS = 200
-"""Opening brackets in one paragraph, heading or cell. The parser searches for the end of a link from each of them."""
-_MAX_FILLED_CELLS = 1_000
-"""Cells added to a table whose rows are shorter than its header."""
+"""Lists, quotations and emphasis inside each other. Anything deeper is shown as it was written."""
 _MAX_ADDRESSES = 100_000
 """Total characters of the addresses in one text. An address defined once can be used thousands of times."""
-_ALIGNMENT = re.compile(r"text-align:(left|center|right)")
-
-_OPENS_TEXT = frozenset(
-    {
-        "paragraph_open",
-        "heading_open",
-        "blockquote_open",
-        "list_item_open",
-        "table_open",
-        "th_open",
-        "td_open",
-    }
-)
-"""The tokens whose text has a direction of its own."""
-_OPENS_CONTAINER = frozenset({"blockquote_open", "list_item_open", "table_open"})
-_IS_TRANSPARENT = frozenset({"bullet_list_open", "ordered_list_open", "thead_open", "tr_open"})
+_BREAKS = {"SoftBreak": "\n", "HardBreak": "<br>\n", "Rule": "<hr>\n"}
+_ALIGNMENTS = {"None": "", "Left": ' class="align-left"', "Center": ' class="align-center"'} | {
+    "Right": ' class="align-right"'
+}
+_INLINE_TAGS = {"Emphasis": "em", "Strong": "strong", "Strikethrough": "s"}
 
 
-class _Renderer(RendererHTML):
-    """markdown-it's renderer, with this site's code blocks, links, images and tables."""
-
-    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        words = tokens[idx].info.split()
-        return render_code(
-            tokens[idx].content, language=words[0] if words else "", is_finished=bool(env["finished"])
-        )
-
-    def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return render_code(tokens[idx].content, language="", is_finished=bool(env["finished"]))
-
-    def code_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return f'<code dir="ltr">{escape(tokens[idx].content)}</code>'
-
-    def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        token = tokens[idx]
-        text = self.renderInlineAsText(token.children or [], options, env)
-        host = host_of(str(token.attrs.get("src", "")))
-        return escape(text) + _host_note(_("image: %(host)s") % {"host": host} if host else "")
-
-    def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        address = str(tokens[idx].attrs.get("href", ""))
-        return (
-            f'<a href="{escape(address)}" title="{escape(address)}" target="_blank" '
-            'rel="noopener noreferrer nofollow ugc">'
-        )
-
-    def link_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        opened = next(number for number in range(idx - 1, -1, -1) if tokens[number].type == "link_open")
-        address = str(tokens[opened].attrs.get("href", ""))
-        text = self.renderInlineAsText(tokens[opened + 1 : idx], options, env)
-        host = host_of(address)
-        names_itself = text.strip() in {address, address.removeprefix("mailto:")}
-        return "</a>" + ("" if names_itself else _host_note(host))
-
-    def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return f'<div class="table" tabindex="0"><table{_direction(tokens[idx])}>\n'
-
-    def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return "</table></div>\n"
-
-    def th_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return _cell(tokens[idx])
-
-    def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return _cell(tokens[idx])
+def render_html(parsed: Parsed, references: References, *, is_finished: bool) -> str:
+    """Return HTML that has not been sanitised. Only finished code is highlighted, not each time it grows."""
+    return _Writer(parsed, references, is_finished=is_finished).html()
 
 
-def _cell(token: Token) -> str:
-    # The Content-Security-Policy would block a style attribute.
-    aligned = _ALIGNMENT.search(str(token.attrs.get("style", "")))
-    alignment = f' class="align-{aligned.group(1)}"' if aligned else ""
-    return f"<{token.tag}{alignment}{_direction(token)}>"
+class _Writer:
+    """Writes the HTML of a parsed text."""
+
+    def __init__(self, parsed: Parsed, references: References, *, is_finished: bool) -> None:
+        self._parsed = parsed
+        self._references = references
+        self._is_finished = is_finished
+        self._has_placeholders = not parsed.source.isascii()
+        self._html: list[str] = []
+        self._next = 0
+        self._depth = 0
+        # Set at the start of a list item, quotation or table. Its first block has no direction of its own: a browser
+        # ignores blocks that have one when it chooses the direction of the container, which also places the bullet,
+        # the line beside the quotation or the columns.
+        self._is_first = False
+        # For each open link, where its text starts in the HTML, and its address.
+        self._links: list[tuple[int, str]] = []
+        self._columns: tuple[str, ...] = ()
+        self._column = 0
+        self._cell = "td"
+
+    def html(self) -> str:
+        """Return the HTML of all events."""
+        events, html = self._parsed.events, self._html
+        while self._next < len(events):
+            event, span = events[self._next]
+            self._next += 1
+            if isinstance(event, str):
+                html.append(_BREAKS[event])
+                continue
+            ((kind, value),) = event.items()
+            if kind == "Text":
+                self._is_first = False
+                html.append(self._text(value))
+            elif kind == "Start":
+                self._start(value, span)
+            elif kind == "End":
+                self._end(value, span)
+            elif kind == "Code":
+                self._is_first = False
+                html.append(f'<code dir="ltr">{self._text(value)}</code>')
+            else:
+                html.append(self._text(value))
+        return "".join(html)
+
+    def _text(self, text: str) -> str:
+        return escape_text(restore(text) if self._has_placeholders else text)
+
+    def _source(self, start: int, end: int) -> str:
+        return self._text(self._parsed.between(start, end))
+
+    def _start(self, tag: Any, span: Range) -> None:
+        name, details = name_and_details(tag)
+        if name not in BLOCKS:
+            self._start_inline(name, details, span)
+            return
+        if name in {"List", "BlockQuote"} and self._depth >= _MAX_NESTING:
+            self._html.append(self._source(span["start"], span["end"]))
+            self._skip()
+            return
+        self._depth += 1
+        if self._html and not self._html[-1].endswith("\n"):
+            self._html.append("\n")
+        direction = "" if self._is_first else ' dir="auto"'
+        was_first, self._is_first = self._is_first, name in {"Item", "BlockQuote", "Table"}
+        match name:
+            case "Paragraph":
+                self._html.append(f"<p{direction}>")
+            case "Item":
+                self._html.append(f"<li{direction}>")
+            case "List":
+                self._is_first = was_first
+                self._html.append(_list_tag(details))
+            case "Heading":
+                self._html.append(f"<h{details['level'][1]}{direction}>")
+            case "CodeBlock":
+                self._code(details)
+            case "BlockQuote":
+                self._html.append(f"<blockquote{direction}>\n")
+            case "Table":
+                self._columns = details
+                self._html.append(f'<div class="table" tabindex="0"><table{direction}>\n')
+            case "TableHead":
+                self._is_first, self._column, self._cell = was_first, 0, "th"
+                self._html.append("<thead>\n<tr>\n")
+            case "TableRow":
+                self._is_first, self._column, self._cell = was_first, 0, "td"
+                self._html.append("<tr>\n")
+            case "TableCell":
+                self._html.append(f"<{self._cell}{_ALIGNMENTS[self._columns[self._column]]}{direction}>")
+                self._column += 1
+
+    def _start_inline(self, name: str, details: Any, span: Range) -> None:
+        self._is_first = False
+        if self._depth >= _MAX_NESTING:
+            self._html.append(self._source(span["start"], span["end"]))
+            self._skip()
+            return
+        if name in {"Link", "Image"}:
+            self._start_address(name, details, span)
+            return
+        self._depth += 1
+        if name == "Strikethrough" and not self._is_struck(span):
+            self._html.append("~")
+        else:
+            self._html.append(f"<{_INLINE_TAGS[name]}>")
+
+    def _end(self, tag: Any, span: Range) -> None:
+        name, details = name_and_details(tag)
+        self._depth -= 1
+        match name:
+            case "Paragraph":
+                self._html.append("</p>\n")
+            case "Item":
+                self._is_first = False
+                self._html.append("</li>\n")
+            case "Link" | "Image":
+                self._end_address(span)
+            case "Strikethrough" if not self._is_struck(span):
+                self._html.append("~")
+            case "List":
+                self._html.append("</ol>\n" if details else "</ul>\n")
+            case "Heading":
+                self._html.append(f"</h{details[1]}>\n")
+            case "BlockQuote":
+                self._html.append("</blockquote>\n")
+            case "Table":
+                self._html.append("</tbody>\n</table></div>\n" if self._cell == "td" else "</table></div>\n")
+            case "TableHead":
+                self._html.append("</tr>\n</thead>\n<tbody>\n" if self._has_rows() else "</tr>\n</thead>\n")
+            case "TableRow":
+                self._html.append("</tr>\n")
+            case "TableCell":
+                self._html.append(f"</{self._cell}>\n")
+            case _:
+                self._html.append(f"</{_INLINE_TAGS[name]}>")
+
+    def _has_rows(self) -> bool:
+        return bool(self._parsed.events[self._next][0] == {"Start": "TableRow"})
+
+    def _is_struck(self, span: Range) -> bool:
+        """Return whether text is between two tildes on each side. A single one often means "about"."""
+        return self._parsed.between(span["start"], span["start"] + 2) == "~~"
+
+    def _skip(self) -> str:
+        """Go to the end of the element that has just started, and return its text."""
+        text: list[str] = []
+        depth = 1
+        while depth:
+            event = self._parsed.events[self._next][0]
+            self._next += 1
+            if isinstance(event, str):
+                text.append("\n")
+                continue
+            ((kind, value),) = event.items()
+            if kind == "Start":
+                depth += 1
+            elif kind == "End":
+                depth -= 1
+            else:
+                text.append(value)
+        return "".join(text)
+
+    def _code(self, details: Any) -> None:
+        words = details["Fenced"].split() if details != "Indented" else []
+        code = self._skip()
+        language = words[0] if words else ""
+        if self._has_placeholders:
+            code, language = restore(code), restore(language)
+        self._depth -= 1
+        self._html.append(render_code(code, language=language, is_finished=self._is_finished))
+
+    def _use(self, details: Any) -> str:
+        """Return the address of a link or image, or an empty string if it isn't allowed."""
+        address = details["dest_url"]
+        if self._has_placeholders:
+            address = restore(address)
+        address = safe_address("mailto:" + address if details["link_type"] == "Email" else address)
+        self._references.used += len(address)
+        return address if self._references.used <= _MAX_ADDRESSES else ""
+
+    def _start_address(self, name: str, details: Any, span: Range) -> None:
+        address = self._use(details)
+        if name == "Image" and address:
+            host = host_of(address)
+            note = _host_note(_("image: %(host)s") % {"host": host} if host else "")
+            self._html.append(self._text(self._skip()) + note)
+            return
+        self._depth += 1
+        if address:
+            shown = escape_text(address)
+            self._html.append(
+                f'<a href="{shown}" title="{shown}" target="_blank" rel="noopener noreferrer nofollow ugc">'
+            )
+        else:
+            # Shown as it was written: what comes before its text, here, and what comes after, at its end.
+            event, content = self._parsed.events[self._next]
+            is_empty = "End" in event
+            begun = self._parsed.between(span["start"], span["end"] if is_empty else content["start"])
+            # The parser leaves out the backslash of an escaped character.
+            self._html.append(self._text(begun if is_empty else begun.removesuffix("\\")))
+        self._links.append((len(self._html), address))
+
+    def _end_address(self, span: Range) -> None:
+        start, address = self._links.pop()
+        if address:
+            text = "".join(self._html[start:]).strip()
+            names_itself = text in {escape_text(address), escape_text(address.removeprefix("mailto:"))}
+            self._html.append("</a>" + ("" if names_itself else _host_note(host_of(address))))
+            return
+        content = self._parsed.events[self._next - 2][1]
+        if content["end"] < span["end"]:
+            self._html.append(self._source(content["end"], span["end"]))
 
 
-def _direction(token: Token) -> str:
-    return ' dir="auto"' if "dir" in token.attrs else ""
-
-
-def _set_directions(tokens: Sequence[Token]) -> None:
-    """Let the browser choose the direction of each block of text by its first letter.
-
-    A browser ignores inner elements that have a direction of their own. So the first block of a list item, quotation or
-    table has none, and the direction of its text also places the bullet, the line beside the quotation or the columns.
-    """
-    is_first = False
-    for token in tokens:
-        if token.type in _OPENS_TEXT and not is_first:
-            token.attrSet("dir", "auto")
-        if token.type not in _IS_TRANSPARENT:
-            is_first = token.type in _OPENS_CONTAINER
-
-
-@dataclass(slots=True)
-class References:
-    """The link definitions of a text, and how many characters of addresses it has used so far."""
-
-    addresses: dict[str, Any] = field(default_factory=dict)
-    used: int = 0
-
-
-def _parse_inline(state: StateCore) -> None:
-    """Parse the content of paragraphs, headings and cells. Replaces markdown-it's rule of this name, adding limits."""
-    references: References = state.env["used"]
-    for token in state.tokens:
-        if token.type == "inline":
-            token.children = _children(token.content, references, state)
-
-
-def _children(text: str, references: References, state: StateCore) -> list[Token]:
-    plain = Token("text", "", 0, content=text)
-    if text.count("[") > _MAX_BRACKETS:
-        return [plain]
-    children: list[Token] = []
-    try:
-        state.md.inline.parse(text, state.md, state.env, children)
-    except RecursionError:
-        return [plain]
-    references.used += sum(
-        len(str(child.attrs.get("href") or child.attrs.get("src") or "")) for child in children
-    )
-    return [plain] if references.used > _MAX_ADDRESSES else children
-
-
-def _make_parser(*rules: str) -> MarkdownIt:
-    """Return a parser that runs only these core rules."""
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _MAX_NESTING}, renderer_cls=_Renderer)
-    parser.enable(["table", "strikethrough"])
-    keep_formulas(parser)
-    parser.core.ruler.at("inline", _parse_inline)
-    parser.core.ruler.enableOnly(rules)
-    parser.validateLink = is_allowed  # type: ignore[method-assign, assignment]
-    return parser
-
-
-_BLOCKS = _make_parser("normalize", "block")
-_INLINE = _make_parser("inline", "text_join")
-# The limit isn't an option of the parser. Imported by name because the package has a function of the same name.
-importlib.import_module("markdown_it.rules_block.table").MAX_AUTOCOMPLETED_CELLS = _MAX_FILLED_CELLS  # type: ignore[attr-defined]
-
-
-def parse_blocks(text: str) -> tuple[list[Token], References]:
-    """Return the blocks of a text, with their content not yet parsed, and the references that the text defines."""
-    env: dict[str, Any] = {}
-    tokens = _BLOCKS.parse(text, env)
-    return tokens, References(env.get("references", {}))
-
-
-def render_blocks(tokens: list[Token], references: References, *, is_finished: bool) -> str:
-    """Return sanitised HTML. Only finished code is highlighted, to avoid repeating it for each new line."""
-    env = {"references": references.addresses, "used": references, "finished": is_finished}
-    _set_directions(tokens)
-    _INLINE.core.process(StateCore("", _INLINE, env, tokens))
-    return clean(str(_INLINE.renderer.render(tokens, _INLINE.options, env)))
+def _list_tag(first: int | None) -> str:
+    if first is None:
+        return "<ul>\n"
+    return "<ol>\n" if first == 1 else f'<ol start="{first}">\n'
 
 
 def render_code(code: str, *, language: str, is_finished: bool) -> str:
     """Return a code block with its language and a copy button."""
     coloured = highlighting.highlight(code, language=language) if is_finished else None
     return (
-        f'<div class="code" dir="ltr"><div class="code__bar"><span class="code__language">{escape(language[:40])}</span>'
-        f'<button type="button" class="code__copy" data-copy>{escape(_("Copy"))}</button></div>'
-        f'<pre tabindex="0"><code>{coloured if coloured is not None else escape(code)}</code></pre></div>\n'
+        '<div class="code" dir="ltr"><div class="code__bar">'
+        f'<span class="code__language">{escape_text(language[:40])}</span>'
+        f'<button type="button" class="code__copy" data-copy="">{escape_text(_("Copy"))}</button></div>'
+        f'<pre tabindex="0"><code>{coloured if coloured is not None else escape_text(code)}</code></pre></div>\n'
     )
 
 
 def _host_note(note: str) -> str:
-    return f' <span class="link-host">({escape(note)})</span>' if note else ""
+    return f' <span class="link-host">({escape_text(note)})</span>' if note else ""

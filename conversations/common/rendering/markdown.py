@@ -8,18 +8,17 @@ link whose address is defined elsewhere in the text (`[text][name]`); `has_refer
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
-from markdown_it.token import Token
 
 from . import highlighting
 from .cache import Cache
-from .html import References, parse_blocks, render_blocks
-from .sanitiser import escape_text
+from .html import render_html
+from .parser import Parsed, References, block_starts, definitions, parse, with_content
+from .sanitiser import clean, escape_text
 
 LONG_LIST = 1_000
 """After this many characters, a list is cut before its next item."""
@@ -34,7 +33,6 @@ _STEPS = 20
 """An open block that costs more than QUICK is parsed again each time it has grown by its cost divided by this."""
 _CACHED_CHARACTERS = 8_000_000
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
 # Characters without a special meaning in a line that starts with a letter.
 _PLAIN = r"(?:[^\W_]|[ ,.:?%'\"+/=\-\u3001\u3002\uff0c\uff1a\uff1f\uff01])"
@@ -145,14 +143,15 @@ class _Piece:
     """Part of a text that is rendered by itself. `parsed` is None if the piece was cut from a longer text."""
 
     text: str
-    defines: dict[str, Any]
-    parsed: tuple[list[Token], References] | None = None
+    defines: dict[str, str]
+    parsed: Parsed | None = None
 
     def render(self, *, is_finished: bool, references: References | None = None) -> str:
         """Return the HTML, using the references of the whole text if they are given."""
-        tokens, own = self.parsed or parse_blocks(self.text)
+        references = references or References()
+        parsed = with_content(self.parsed or parse(self.text), references, is_finished=is_finished)
         self.parsed = None
-        return render_blocks(tokens, references or own, is_finished=is_finished)
+        return clean(render_html(parsed, references, is_finished=is_finished))
 
 
 def _cut(text: str, *, is_whole: bool) -> Iterator[_Piece]:
@@ -162,21 +161,21 @@ def _cut(text: str, *, is_whole: bool) -> Iterator[_Piece]:
         end = begin + _fence_length(text, begin) + MAX_BLOCK_LENGTH
         window = text[begin:end]
         is_last = end >= len(text)
-        tokens, references = parse_blocks(window)
-        starts = [0, *(found.end() for found in _LINE_END.finditer(window))]
+        parsed = parse(window)
         # No piece starts at an incomplete line, because it may still turn into something else.
-        lines = len(starts) if is_whole and is_last else len(starts) - 1
-        cuts = [starts[line] for line in _cuts(tokens, window, starts) if line < lines]
+        complete = len(window) + 1 if is_whole and is_last else _last_line_start(window)
+        cuts = [cut for cut in _cuts(parsed, window) if cut < complete]
+        defined = definitions(parsed)
         if not cuts and is_last:
-            yield _Piece(window, references.addresses, (tokens, references))
+            yield _Piece(window, {label: address for label, (address, _start) in defined.items()}, parsed)
             return
         if not cuts:
-            cuts = [_last_line_end(window)]
+            # A return at the end may be the first half of a line end.
+            cuts = [_last_line_start(window.removesuffix("\r")) or len(window)]
         # A definition after the last cut may be truncated by the window. It will be read with the next window.
+        last_cut = len(parsed.source[: cuts[-1]].encode())
         defines = {
-            name: address
-            for name, address in references.addresses.items()
-            if is_last or starts[address["map"][0]] < cuts[-1]
+            label: address for label, (address, start) in defined.items() if is_last or start < last_cut
         }
         for number, (first, last) in enumerate(itertools.pairwise([0, *cuts])):
             yield _Piece(window[first:last], {} if number else defines)
@@ -186,9 +185,9 @@ def _cut(text: str, *, is_whole: bool) -> Iterator[_Piece]:
             return
 
 
-def _last_line_end(window: str) -> int:
-    """Return the start of the last line of a window, or the window's length if it is a single line."""
-    return max(window.rfind("\n"), window.rfind("\r", 0, -1)) + 1 or len(window)
+def _last_line_start(window: str) -> int:
+    """Return where the last line of a window starts: after its last line end, which may be the window's end."""
+    return max(window.rfind("\n"), window.rfind("\r")) + 1
 
 
 def _fence_length(text: str, begin: int) -> int:
@@ -205,29 +204,21 @@ def _fence_length(text: str, begin: int) -> int:
     return len(text) - begin
 
 
-def _cuts(tokens: Sequence[Token], text: str, starts: Sequence[int]) -> Iterator[int]:
-    """Yield the lines at which pieces start, except the first.
+def _cuts(parsed: Parsed, text: str) -> Iterator[int]:
+    """Yield where pieces start, except the first.
 
     A list is cut only before an item at the margin, so that the rest is the same list when parsed by itself.
     """
     begin = None
-    for token in tokens:
-        if token.map is None:
-            continue
-        line = token.map[0]
-        if token.level == 0 and token.nesting >= 0:
+    for position, is_item in block_starts(parsed):
+        start = max(text.rfind("\n", 0, position), text.rfind("\r", 0, position)) + 1
+        if not is_item:
             if begin is not None:
-                yield line
-            begin = starts[line]
-        elif (
-            token.level == 1
-            and token.type == "list_item_open"
-            and begin is not None
-            and starts[line] - begin >= LONG_LIST
-            and text[starts[line]] not in " \t"
-        ):
-            yield line
-            begin = starts[line]
+                yield start
+            begin = start
+        elif begin is not None and start - begin >= LONG_LIST and text[start] not in " \t":
+            yield start
+            begin = start
 
 
 def _difference(old: str, new: str) -> tuple[int, str] | None:

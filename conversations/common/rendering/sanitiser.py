@@ -66,4 +66,10 @@ def clean(html: str) -> str:
 
 def escape_text(text: str) -> str:
     """Return the text escaped exactly as the sanitiser would escape it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\xa0", "&nbsp;")
+    if "&" in text:
+        text = text.replace("&", "&amp;")
+    if "<" in text or ">" in text:
+        text = text.replace("<", "&lt;").replace(">", "&gt;")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\xa0", "&nbsp;")
