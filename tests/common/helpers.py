@@ -107,15 +107,25 @@ class Page:
         self.html = ""
 
     def apply(self, update: MarkdownUpdate) -> None:
-        if update.append is None:
-            self.html = update.open
-            return
-        depth, added = update.append
-        if not added:
-            return
-        closers = re.findall(r"</[a-z0-9]+>\n?", re.search(r"(?:</[a-z0-9]+>\n?)*\Z", self.html)[0])  # type: ignore[index]
-        tail = "".join(closers[len(closers) - depth :])
-        self.html = self.html[: len(self.html) - len(tail)] + added + tail
+        change = update.change
+        path = self._path()[: change.depth]
+        assert len(path) == change.depth
+        begin, end = path[-1] if path else (0, len(self.html))
+        kept = self.html[begin:end] if change.is_addition else ""
+        self.html = self.html[:begin] + kept + change.html + self.html[end:]
+
+    def _path(self) -> list[tuple[int, int]]:
+        """Return where the contents of the last element, of its last child, and so on, begin and end."""
+        path: list[tuple[int, int]] = []
+        level = 0
+        for tag in re.finditer(r"<(/?)(\w+)[^>]*>", self.html):
+            if tag[1]:
+                level -= 1
+                path[level] = (path[level][0], tag.start())
+            else:
+                path[level:] = [(tag.end(), tag.end())]
+                level += tag[2] not in {"br", "hr"}
+        return path
 
 
 def without_blanks(html: str) -> str:

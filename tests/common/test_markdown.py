@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversations.common.rendering import markdown
-from conversations.common.rendering.markdown import MarkdownStream, render_markdown
+from conversations.common.rendering.markdown import Change, MarkdownStream, render_markdown
 from conversations.common.rendering.parser import parse
 from tests.common.helpers import (
     FRAGMENTS,
@@ -43,7 +43,7 @@ def test_the_open_part_matches_a_full_parse(text: str, lengths: list[int]) -> No
     stream, page = MarkdownStream(), Page()
     for piece in chunks(text, lengths):
         page.apply(stream.feed(piece))
-        parsed = markdown._Piece(stream._text, {}).render(is_finished=False)
+        parsed = markdown._Piece(stream._text, {}).rendered(is_finished=False).html
         assert without_blanks(page.html) == without_blanks(parsed)
 
 
@@ -61,6 +61,36 @@ def test_a_stream_started_at_any_cursor_gives_the_rest(text: str, lengths: list[
         if stream.has_references:
             continue
         assert later.feed(text[offset:]).finished + later.finish().finished == done[length:]
+
+
+@pytest.mark.parametrize(
+    ("before", "added", "change"),
+    [
+        ("One *two*", " **t", Change(1, " **t", is_addition=True)),
+        ("One **t", "wo**", Change(1, "One <strong>two</strong>", is_addition=False)),
+        ("- *a*\n- b **c", "**", Change(2, "b <strong>c</strong>", is_addition=False)),
+        ("- a\n", "- `b`", Change(1, '<li dir="auto"><code dir="ltr">b</code></li>\n', is_addition=True)),
+        (
+            "|a|\n|-|\n|b|\n",
+            "|*c*|",
+            Change(3, '<tr>\n<td dir="auto"><em>c</em></td>\n</tr>\n', is_addition=True),
+        ),
+        ("|a|\n|-|\n|b|\n|*c", "*|", Change(5, "<em>c</em>", is_addition=False)),
+        ("> > a\n> > *b", "*", Change(3, "a\n<em>b</em>", is_addition=False)),
+        ("- # a\n  *b", "*", Change(2, "\n<h1>a</h1>\n<em>b</em>", is_addition=False)),
+        ("a", "\n===", Change(0, '<h1 dir="auto">a</h1>\n', is_addition=False)),
+        ("```\nx\n", "``` ", Change(3, "", is_addition=True)),
+    ],
+)
+def test_only_the_last_block_that_changes_is_sent(before: str, added: str, change: Change) -> None:
+    stream = MarkdownStream()
+    stream.feed(before)
+    assert stream.feed(added).change == change
+
+
+def test_the_first_change_replaces_what_a_page_showed_before_it_reconnected() -> None:
+    change = MarkdownStream(offset=7).feed("*a*").change
+    assert change == Change(0, '<p dir="auto"><em>a</em></p>\n', is_addition=False)
 
 
 def test_long_lists_are_cut_between_items_and_continue_numbering() -> None:
@@ -83,7 +113,7 @@ def test_a_link_defined_later_needs_the_whole_text() -> None:
 
 def test_code_is_highlighted_once_it_is_finished() -> None:
     stream = MarkdownStream()
-    still_open = stream.feed("```python\nx = 1\n").open
+    still_open = stream.feed("```python\nx = 1\n").change.html
     assert "hl-" not in still_open
     assert 'data-copy="">Copy</button>' in still_open
     finished = stream.feed("```\n\nAfter\n").finished
@@ -177,9 +207,11 @@ def test_other_text_with_such_characters_is_still_markdown(text: str, html: str)
 
 
 def test_a_formula_looks_the_same_before_its_end_arrives() -> None:
-    stream = MarkdownStream()
-    assert text_of(stream.feed("So \\(a_1*b*").open) == "So \\(a_1*b*\n"
-    assert text_of(stream.feed("c\\).").open) == "So \\(a_1*b*c\\).\n"
+    stream, page = MarkdownStream(), Page()
+    page.apply(stream.feed("So \\(a_1*b*"))
+    assert text_of(page.html) == "So \\(a_1*b*\n"
+    page.apply(stream.feed("c\\)."))
+    assert text_of(page.html) == "So \\(a_1*b*c\\).\n"
 
 
 @pytest.mark.parametrize(
@@ -272,5 +304,5 @@ def test_a_long_code_block_grows_and_is_never_replaced() -> None:
     stream = MarkdownStream()
     stream.feed("```python\n")
     code = "x = 1  # one\n" * 500
-    assert all(stream.feed(piece).append is not None for piece in chunks(code, [7]))
+    assert all(stream.feed(piece).change.is_addition for piece in chunks(code, [7]))
     assert code in text_of(stream.finish().finished)

@@ -13,7 +13,8 @@ from tests.common.helpers import FRAGMENTS, HOSTILE, read, text_of, texts
 
 def render(text: str, references: References | None = None) -> str:
     references = references or References()
-    return render_html(with_content(parse(text), references, is_finished=True), references, is_finished=True)
+    parsed = with_content(parse(text), references, is_finished=True)
+    return render_html(parsed, references, is_finished=True).html
 
 
 def tags_of(html: str) -> list[str]:

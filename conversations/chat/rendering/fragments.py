@@ -89,7 +89,7 @@ class AnswerWriter:
         update = self._stream.feed(self._entry.text)
         self._cursor = update.offset
         # Both come from the sanitiser.
-        done, still_open = mark_safe(update.finished), mark_safe(update.open)  # noqa: S308
+        done, still_open = mark_safe(update.finished), mark_safe(update.change.html)  # noqa: S308
         return {**_context(self._entry), "done_html": done, "open_html": still_open}
 
     def cursor_html(self) -> SafeString:
@@ -148,13 +148,13 @@ class AnswerWriter:
             self._cursor = update.offset
             return (
                 partial(_DONE, "beforeend", update.finished)
-                + partial(_OPEN, "innerHTML", update.open)
+                + partial(_OPEN, "innerHTML", update.change.html)
                 + partial("#cursor>[name=offset]", "outerHTML", _hidden("offset", self._cursor))
             )
-        if update.append is not None:
-            depth, html = update.append
-            return html and partial(_OPEN + ">:last-child" * depth, "beforeend", html)
-        return partial(_OPEN, "innerHTML", update.open)
+        change = update.change
+        if change.is_addition:
+            return change.html and partial(_OPEN + ">:last-child" * change.depth, "beforeend", change.html)
+        return partial(_OPEN + ">:last-child" * change.depth, "innerHTML", change.html)
 
     def end(self, entry: Entry) -> str:
         """Return the frame that ends the answer: the last blocks, the notes, and the available actions."""

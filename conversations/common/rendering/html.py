@@ -4,7 +4,8 @@ There are two defences: HTML in a text is shown as text, and all output goes thr
 other sites (an image is replaced by its text and host), and links show where they lead.
 """
 
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 from pyromark.event import Range
@@ -26,9 +27,27 @@ _ALIGNMENTS = {"None": "", "Left": ' class="align-left"', "Center": ' class="ali
 _INLINE_TAGS = {"Emphasis": "em", "Strong": "strong", "Strikethrough": "s"}
 
 
-def render_html(parsed: Parsed, references: References, *, is_finished: bool) -> str:
-    """Return HTML that has not been sanitised. Only finished code is highlighted, not each time it grows."""
-    return _Writer(parsed, references, is_finished=is_finished).html()
+class Level(NamedTuple):
+    """An element in HTML."""
+
+    tag: str
+    begin: int
+    """Where its content begins."""
+    after: int
+    """How much HTML follows its content."""
+
+
+class Rendered(NamedTuple):
+    """HTML that has not been sanitised."""
+
+    html: str
+    levels: tuple[Level, ...]
+    """The last block, the last block inside of it, and so on."""
+
+
+def render_html(parsed: Parsed, references: References, *, is_finished: bool) -> Rendered:
+    """Return the HTML of a text. Only finished code is highlighted, not each time it grows."""
+    return _Writer(parsed, references, is_finished=is_finished).rendered()
 
 
 class _Writer:
@@ -46,35 +65,69 @@ class _Writer:
         # ignores blocks that have one when it chooses the direction of the container, which also places the bullet,
         # the line beside the quotation or the columns.
         self._is_first = False
+        # The tag of the last block at each level, and between which parts of the HTML its content is.
+        self._levels: list[tuple[str, int, int]] = []
+        self._level = 0
         # For each open link, where its text starts in the HTML, and its address.
         self._links: list[tuple[int, str]] = []
         self._columns: tuple[str, ...] = ()
         self._column = 0
         self._cell = "td"
 
-    def html(self) -> str:
+    def rendered(self) -> Rendered:
         """Return the HTML of all events."""
+        self._write()
+        html = "".join(self._html)
+        positions = [0, *accumulate(map(len, self._html))]
+        return Rendered(
+            html,
+            tuple(
+                Level(tag, positions[begin], len(html) - positions[end]) for tag, begin, end in self._levels
+            ),
+        )
+
+    def _open(self, tag: str, html: str) -> None:
+        """Write the start of a block."""
+        self._html.append(html)
+        del self._levels[self._level :]
+        self._levels.append((tag, len(self._html), 0))
+        self._level += 1
+
+    def _continue_line(self) -> None:
+        """Prepare for text that is directly in the current block."""
+        self._is_first = False
+        del self._levels[self._level :]
+
+    def _close(self, html: str) -> None:
+        """Write the end of a block."""
+        self._level -= 1
+        tag, begin, _end = self._levels[self._level]
+        self._levels[self._level] = tag, begin, len(self._html)
+        self._html.append(html)
+
+    def _write(self) -> None:
         events, html = self._parsed.events, self._html
         while self._next < len(events):
             event, span = events[self._next]
             self._next += 1
             if isinstance(event, str):
                 html.append(_BREAKS[event])
+                if event == "Rule":
+                    del self._levels[self._level :]
                 continue
             ((kind, value),) = event.items()
             if kind == "Text":
-                self._is_first = False
+                self._continue_line()
                 html.append(self._text(value))
             elif kind == "Start":
                 self._start(value, span)
             elif kind == "End":
                 self._end(value, span)
             elif kind == "Code":
-                self._is_first = False
+                self._continue_line()
                 html.append(f'<code dir="ltr">{self._text(value)}</code>')
             else:
                 html.append(self._text(value))
-        return "".join(html)
 
     def _text(self, text: str) -> str:
         return escape_text(restore(text) if self._has_placeholders else text)
@@ -88,6 +141,7 @@ class _Writer:
             self._start_inline(name, details, span)
             return
         if name in {"List", "BlockQuote"} and self._depth >= _MAX_NESTING:
+            self._continue_line()
             self._html.append(self._source(span["start"], span["end"]))
             self._skip()
             return
@@ -98,33 +152,36 @@ class _Writer:
         was_first, self._is_first = self._is_first, name in {"Item", "BlockQuote", "Table"}
         match name:
             case "Paragraph":
-                self._html.append(f"<p{direction}>")
+                self._open("p", f"<p{direction}>")
             case "Item":
-                self._html.append(f"<li{direction}>")
+                self._open("li", f"<li{direction}>")
             case "List":
                 self._is_first = was_first
-                self._html.append(_list_tag(details))
+                self._open("ul", _list_tag(details))
             case "Heading":
-                self._html.append(f"<h{details['level'][1]}{direction}>")
+                self._open("h", f"<h{details['level'][1]}{direction}>")
             case "CodeBlock":
                 self._code(details)
             case "BlockQuote":
-                self._html.append(f"<blockquote{direction}>\n")
+                self._open("blockquote", f"<blockquote{direction}>\n")
             case "Table":
                 self._columns = details
-                self._html.append(f'<div class="table" tabindex="0"><table{direction}>\n')
+                self._open("div", '<div class="table" tabindex="0">')
+                self._open("table", f"<table{direction}>\n")
             case "TableHead":
                 self._is_first, self._column, self._cell = was_first, 0, "th"
-                self._html.append("<thead>\n<tr>\n")
+                self._open("thead", "<thead>\n")
+                self._open("tr", "<tr>\n")
             case "TableRow":
                 self._is_first, self._column, self._cell = was_first, 0, "td"
-                self._html.append("<tr>\n")
+                self._open("tr", "<tr>\n")
             case "TableCell":
-                self._html.append(f"<{self._cell}{_ALIGNMENTS[self._columns[self._column]]}{direction}>")
+                alignment = _ALIGNMENTS[self._columns[self._column]]
+                self._open(self._cell, f"<{self._cell}{alignment}{direction}>")
                 self._column += 1
 
     def _start_inline(self, name: str, details: Any, span: Range) -> None:
-        self._is_first = False
+        self._continue_line()
         if self._depth >= _MAX_NESTING:
             self._html.append(self._source(span["start"], span["end"]))
             self._skip()
@@ -143,28 +200,34 @@ class _Writer:
         self._depth -= 1
         match name:
             case "Paragraph":
-                self._html.append("</p>\n")
+                self._close("</p>\n")
             case "Item":
                 self._is_first = False
-                self._html.append("</li>\n")
+                self._close("</li>\n")
             case "Link" | "Image":
                 self._end_address(span)
             case "Strikethrough" if not self._is_struck(span):
                 self._html.append("~")
             case "List":
-                self._html.append("</ol>\n" if details else "</ul>\n")
+                self._close("</ol>\n" if details else "</ul>\n")
             case "Heading":
-                self._html.append(f"</h{details[1]}>\n")
+                self._close(f"</h{details[1]}>\n")
             case "BlockQuote":
-                self._html.append("</blockquote>\n")
+                self._close("</blockquote>\n")
             case "Table":
-                self._html.append("</tbody>\n</table></div>\n" if self._cell == "td" else "</table></div>\n")
+                if self._cell == "td":
+                    self._close("</tbody>\n")
+                self._close("</table>")
+                self._close("</div>\n")
             case "TableHead":
-                self._html.append("</tr>\n</thead>\n<tbody>\n" if self._has_rows() else "</tr>\n</thead>\n")
+                self._close("</tr>\n")
+                self._close("</thead>\n")
+                if self._has_rows():
+                    self._open("tbody", "<tbody>\n")
             case "TableRow":
-                self._html.append("</tr>\n")
+                self._close("</tr>\n")
             case "TableCell":
-                self._html.append(f"</{self._cell}>\n")
+                self._close(f"</{self._cell}>\n")
             case _:
                 self._html.append(f"</{_INLINE_TAGS[name]}>")
 
@@ -201,7 +264,18 @@ class _Writer:
         if self._has_placeholders:
             code, language = restore(code), restore(language)
         self._depth -= 1
-        self._html.append(render_code(code, language=language, is_finished=self._is_finished))
+        coloured = highlighting.highlight(code, language=language) if self._is_finished else None
+        self._open("div", '<div class="code" dir="ltr">')
+        self._html.append(
+            f'<div class="code__bar"><span class="code__language">{escape_text(language[:40])}</span>'
+            f'<button type="button" class="code__copy" data-copy="">{escape_text(_("Copy"))}</button></div>'
+        )
+        self._open("pre", '<pre tabindex="0">')
+        self._open("code", "<code>")
+        self._html.append(coloured if coloured is not None else escape_text(code))
+        self._close("</code>")
+        self._close("</pre>")
+        self._close("</div>\n")
 
     def _use(self, details: Any) -> str:
         """Return the address of a link or image, or an empty string if it isn't allowed."""
@@ -250,17 +324,6 @@ def _list_tag(first: int | None) -> str:
     if first is None:
         return "<ul>\n"
     return "<ol>\n" if first == 1 else f'<ol start="{first}">\n'
-
-
-def render_code(code: str, *, language: str, is_finished: bool) -> str:
-    """Return a code block with its language and a copy button."""
-    coloured = highlighting.highlight(code, language=language) if is_finished else None
-    return (
-        '<div class="code" dir="ltr"><div class="code__bar">'
-        f'<span class="code__language">{escape_text(language[:40])}</span>'
-        f'<button type="button" class="code__copy" data-copy="">{escape_text(_("Copy"))}</button></div>'
-        f'<pre tabindex="0"><code>{coloured if coloured is not None else escape_text(code)}</code></pre></div>\n'
-    )
 
 
 def _host_note(note: str) -> str:

@@ -16,9 +16,9 @@ from django.utils.translation import get_language
 
 from . import highlighting
 from .cache import Cache
-from .html import render_html
+from .html import Level, Rendered, render_html
 from .parser import Parsed, References, block_starts, definitions, parse, with_content
-from .sanitiser import clean, escape_text
+from .sanitiser import clean, clean_part, escape_text
 
 LONG_LIST = 1_000
 """After this many characters, a list is cut before its next item."""
@@ -41,11 +41,24 @@ _PLAIN_TEXT = re.compile(rf"{_PLAIN}+")
 _LETTER_FIRST = re.compile(r" *+(?:(?:[-*+>]|[0-9]{1,9}[.)]|#{1,6}) ++)*+(?:[*_]{1,3}|[`\"'(\[])?[^\W\d_]")
 _WORD_END = re.compile(r"[^\W_]|[,.:?]")
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<marker>`{3,}+|~{3,}+)(?P<info>[^\r\n]*+)(?:\r\n|\r|\n)")
+# Characters that code doesn't keep as they are.
+_ODD_IN_CODE = re.compile(r"[\r\0\ud800-\udfff\ufdd0-\ufdef]")
 _OPEN_FENCE = re.compile(r"^(?:```|~~~)", re.MULTILINE)
-_CLOSER = re.compile(r"</[a-z0-9]+>\n?")
-_CLOSERS = re.compile(rf"(?:{_CLOSER.pattern})+\Z")
-_MAX_CLOSERS_LENGTH = 2_000
-_WORD_CLOSERS = re.compile(r"(?:</(?:p|li|ul|ol|blockquote|h[1-6])>\n?)+")
+_HOLDS_WORDS = frozenset({"p", "li", "h"})
+"""The tags of blocks that can have direct text, except for the cells of a table, where words can contain a bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How the open HTML changed.
+
+    `depth` says how often to descend to the last child, starting from the element that holds the open HTML.
+    """
+
+    depth: int
+    html: str
+    is_addition: bool
+    """Whether the HTML is added to what that element contains, or replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +66,9 @@ class MarkdownUpdate:
     """What a feed changed. `offset` is how many characters of the whole text the finished blocks cover."""
 
     finished: str
-    """HTML of the blocks that this feed finished, to be appended once."""
-    open: str
-    """HTML of the open block. Empty if `append` describes the whole change."""
-    append: tuple[int, str] | None
-    """Set if the open HTML has only grown.
-
-    How often to descend to the last child, starting from the element that holds the HTML, and what to append there.
-    """
+    """HTML of the blocks that this feed finished, to be added once."""
+    change: Change
+    """If blocks were finished, or if this is the first feed, it has all of the open HTML."""
     offset: int
 
 
@@ -71,7 +79,8 @@ class MarkdownStream:
         self.has_references = False
         self._offset = offset
         self._text = ""
-        self._open = ""
+        # Before the first feed, the page may show anything.
+        self._open: Rendered | None = None
         # Set if the open block's HTML can grow with its text without being parsed again.
         self._growing: _Code | _Words | None = None
         # The length that the text must reach before it is parsed again.
@@ -92,29 +101,35 @@ class MarkdownStream:
         self._text += text
         if self._growing is not None:
             if self._growing.can_grow(text):
-                return MarkdownUpdate("", "", (self._growing.depth, self._growing.grow(text)), self._offset)
-            self._open, self._growing = self._growing.html(self._open), None
+                return self._update(
+                    "", Change(self._growing.depth, self._growing.grow(text), is_addition=True)
+                )
+            self._open, self._growing = self._growing.rendered(), None
         if len(self._text) < self._next_parse_length:
-            return MarkdownUpdate("", "", (0, ""), self._offset)
+            return self._update("", Change(0, "", is_addition=True))
         *done, rest = self._pieces(is_whole=False)
         finished = "".join(piece.render(is_finished=True) for piece in done)
         self._offset += len(self._text) - len(rest.text)
         self._text = rest.text
-        still_open = rest.render(is_finished=False)
-        append = None if finished else _difference(self._open, still_open)
-        self._open = still_open
-        self._growing = _growing(rest.text, still_open)
+        old, new = self._open, rest.rendered(is_finished=False)
+        self._open = new
+        self._growing = _growing(rest.text, new)
         cost = cost_of(rest.text)
         self._next_parse_length = len(rest.text) + cost // _STEPS if cost > QUICK else 0
-        return MarkdownUpdate(finished, still_open, append, self._offset)
+        if finished or old is None:
+            return self._update(finished, Change(0, clean(new.html), is_addition=False))
+        return self._update("", _change(old, new))
+
+    def _update(self, finished: str, change: Change) -> MarkdownUpdate:
+        return MarkdownUpdate(finished, change, self._offset)
 
     def finish(self) -> MarkdownUpdate:
         """End the text, and return the HTML of all remaining blocks as finished."""
         html = "".join(piece.render(is_finished=True) for piece in self._pieces(is_whole=True))
         self._offset += len(self._text)
-        self._text = self._open = ""
-        self._growing = None
-        return MarkdownUpdate(html, "", None, self._offset)
+        self._text = ""
+        self._open, self._growing = None, None
+        return self._update(html, Change(0, "", is_addition=False))
 
     def _pieces(self, *, is_whole: bool) -> "list[_Piece]":
         """Return the unfinished pieces, of which the last is open. There is always at least one, possibly empty."""
@@ -147,11 +162,15 @@ class _Piece:
     parsed: Parsed | None = None
 
     def render(self, *, is_finished: bool, references: References | None = None) -> str:
-        """Return the HTML, using the references of the whole text if they are given."""
+        """Return the sanitised HTML, using the references of the whole text if they are given."""
+        return clean(self.rendered(is_finished=is_finished, references=references).html)
+
+    def rendered(self, *, is_finished: bool, references: References | None = None) -> Rendered:
+        """Return the HTML before it is sanitised."""
         references = references or References()
         parsed = with_content(self.parsed or parse(self.text), references, is_finished=is_finished)
         self.parsed = None
-        return clean(render_html(parsed, references, is_finished=is_finished))
+        return render_html(parsed, references, is_finished=is_finished)
 
 
 def _cut(text: str, *, is_whole: bool) -> Iterator[_Piece]:
@@ -221,108 +240,116 @@ def _cuts(parsed: Parsed, text: str) -> Iterator[int]:
             begin = start
 
 
-def _difference(old: str, new: str) -> tuple[int, str] | None:
-    """Return what `new` appends to the last element of `old` at some depth, or None if they differ in another way.
-
-    Without the closing tags at its end, `old` leaves exactly these elements open. If `new` starts with that and ends
-    with the same tags, the part in between is complete HTML inside the innermost of these elements.
-    """
-    ending = _closers_of(old)
-    if ending is None:
-        return None
-    closers = _CLOSER.findall(ending.group())
-    for depth in range(len(closers), 0, -1):
-        tail = "".join(closers[-depth:])
-        if new.endswith(tail) and len(new) >= len(old) and new.startswith(old[: -len(tail)]):
-            return depth, new[len(old) - len(tail) : len(new) - len(tail)]
-    return None
-
-
-def _closers_of(html: str) -> re.Match[str] | None:
-    """Return the closing tags at the end, searching only the part where they can be."""
-    return _CLOSERS.search(html, max(0, len(html) - _MAX_CLOSERS_LENGTH))
+def _change(old: Rendered, new: Rendered) -> Change:
+    """Return the shortest change that turns one HTML into the other: in the last block that both have in common."""
+    depth, last = 0, Level("", 0, 0)
+    before = last
+    for was, now in zip(old.levels, new.levels, strict=False):
+        if (
+            was.tag != now.tag
+            or was.begin != now.begin
+            or old.html[last.begin : now.begin] != new.html[last.begin : now.begin]
+        ):
+            break
+        depth, before, last = depth + 1, was, now
+    old_content = old.html[before.begin : len(old.html) - before.after]
+    content = new.html[last.begin : len(new.html) - last.after]
+    if content.startswith(old_content):
+        return Change(depth, clean_part(content[len(old_content) :], parent=last.tag), is_addition=True)
+    return Change(depth, clean_part(content, parent=last.tag), is_addition=False)
 
 
-class _Code:
+class _Growing:
+    """An open block whose HTML grows with its text, without being parsed again."""
+
+    def __init__(self, begun: Rendered) -> None:
+        self.depth = len(begun.levels)
+        self._begun = begun
+        self._grown: list[str] = []
+
+    def rendered(self) -> Rendered:
+        """Return the open HTML with what has been added."""
+        html, levels = self._begun
+        end = len(html) - levels[-1].after
+        return Rendered(html[:end] + "".join(self._grown) + html[end:], levels)
+
+    def _add(self, text: str) -> str:
+        self._grown.append(escape_text(text))
+        return self._grown[-1]
+
+
+class _Code(_Growing):
     """A fenced code block without its end: its HTML grows with its text, except for what may be a closing fence."""
 
-    depth = 3
-
-    def __init__(self, marker: str, line: str) -> None:
+    def __init__(self, begun: Rendered, *, marker: str, line: str) -> None:
+        super().__init__(begun)
         self._marker = marker
         self._line = line
 
-    def html(self, begun: str) -> str:
-        """Return the open HTML for comparison: empty, because the block is about to end and to be rendered again."""
-        return ""
-
     def can_grow(self, text: str) -> bool:
         """Return whether this text can be added without parsing the block again."""
-        return "\r" not in text and "\0" not in text and not _has_marker(self._line + text, self._marker)
+        return _ODD_IN_CODE.search(text) is None and not _has_marker(self._line + text, self._marker)
 
     def grow(self, text: str) -> str:
-        """Return the HTML to append."""
+        """Return the HTML to add."""
         # Of an incomplete line, only the first character that isn't a space matters.
         line = (self._line + text).rpartition("\n")[2]
         self._line = line.lstrip(" ")[:1]
-        return escape_text(text)
+        return self._add(text)
 
 
-class _Words:
-    """Text to which plain words can be appended. Trailing spaces are held back until something follows them."""
+class _Words(_Growing):
+    """Text to which plain words can be added. Trailing spaces are held back until something follows them."""
 
-    def __init__(self, *, closers: str, blanks: str) -> None:
-        self.depth = len(_CLOSER.findall(closers))
-        self._closers = closers
+    def __init__(self, begun: Rendered, *, blanks: str) -> None:
+        super().__init__(begun)
         self._blanks = blanks
-        self._grown: list[str] = []
-
-    def html(self, begun: str) -> str:
-        """Return the current open HTML, which was `begun` before words were appended."""
-        return begun[: -len(self._closers)] + "".join(self._grown) + self._closers
 
     def can_grow(self, text: str) -> bool:
         """Return whether this text can be added without parsing the block again."""
         return _PLAIN_TEXT.fullmatch(text) is not None
 
     def grow(self, text: str) -> str:
-        """Return the HTML to append."""
+        """Return the HTML to add."""
         text = self._blanks + text
         visible = text.rstrip(" ")
         self._blanks = text[len(visible) :]
-        self._grown.append(escape_text(visible))
-        return self._grown[-1]
+        return self._add(visible)
 
 
 def _has_marker(lines: str, marker: str) -> bool:
     return any(line.lstrip(" ").startswith(marker) for line in lines.split("\n"))
 
 
-def _growing(piece: str, html: str) -> _Code | _Words | None:
+def _growing(piece: str, begun: Rendered) -> _Code | _Words | None:
     """Return how this open piece can grow without being parsed again, or None if it can't."""
+    if not begun.levels:
+        return None
+    last = begun.levels[-1]
     fence = _FENCE.match(piece)
     if fence is not None:
         marker = fence["marker"]
         code = piece[fence.end() :]
-        if fence["indent"] or "\r" in piece or "\0" in piece or (marker[0] == "`" and "`" in fence["info"]):
+        if fence["indent"] or _ODD_IN_CODE.search(piece) or (marker[0] == "`" and "`" in fence["info"]):
             return None
-        if _has_marker(code, marker):
+        if last.tag != "code" or _has_marker(code, marker):
             return None
         # Load the language now, so that it is ready when the code ends.
         highlighting.warm_up(fence["info"].strip().partition(" ")[0])
-        return _Code(marker[0], code.rpartition("\n")[2])
+        return _Code(begun, marker=marker[0], line=code.rpartition("\n")[2])
     line = piece[max(piece.rfind("\n"), piece.rfind("\r")) + 1 :]
-    begun = _LETTER_FIRST.match(line)
     words = line.rstrip(" ")
-    ending = _closers_of(html)
-    if begun is None or begun.end() >= len(words) or not _WORD_END.match(words[-1]) or ending is None:
+    if last.tag not in _HOLDS_WORDS or not words or not _WORD_END.match(words[-1]):
         return None
-    # The words must be direct text of the innermost closing element, unlike in a code block or a table cell.
-    if not _WORD_CLOSERS.fullmatch(ending.group()) or not html.endswith(
-        escape_text(words[-1]), 0, ending.start()
-    ):
+    letter = _LETTER_FIRST.match(line)
+    # The words must be direct text of the last block, unlike in an inner element.
+    if letter is None or letter.end() >= len(words) or not _ends_with(begun, escape_text(words[-1])):
         return None
-    return _Words(closers=ending.group(), blanks=line[len(words) :])
+    return _Words(begun, blanks=line[len(words) :])
+
+
+def _ends_with(rendered: Rendered, text: str) -> bool:
+    return rendered.html.endswith(text, 0, len(rendered.html) - rendered.levels[-1].after)
 
 
 def render_markdown(text: str) -> SafeString:

@@ -58,10 +58,30 @@ _CLEANER = nh3.Cleaner(
     strip_comments=True,
 )
 
+# The sanitiser removes parts of a table that stand alone.
+_AROUND = {
+    "table": ("<table>", "</table>"),
+    "thead": ("<table><thead>", "</thead></table>"),
+    "tbody": ("<table><tbody>", "</tbody></table>"),
+    "tr": ("<table><tbody><tr>", "</tr></tbody></table>"),
+}
+
 
 def clean(html: str) -> str:
     """Return this HTML with everything removed that isn't on the allowlist."""
     return str(_CLEANER.clean(html))
+
+
+def clean_part(html: str, *, parent: str) -> str:
+    """Return the sanitised content, or a part of the content, of an element with this tag."""
+    if "<" not in html:
+        # Text that has been escaped already.
+        return html
+    around = _AROUND.get(parent)
+    if around is None:
+        return clean(html)
+    cleaned = clean(around[0] + html + around[1])
+    return cleaned.removeprefix(around[0]).removesuffix(around[1])
 
 
 def escape_text(text: str) -> str:
