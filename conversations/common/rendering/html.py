@@ -57,7 +57,7 @@ class _Writer:
         self._parsed = parsed
         self._references = references
         self._is_finished = is_finished
-        self._has_placeholders = not parsed.source.isascii()
+        self._has_placeholders = parsed.has_placeholders
         self._html: list[str] = []
         self._next = 0
         self._depth = 0

@@ -47,6 +47,7 @@ class Parsed:
 
     source: str
     """The text with placeholders. It has the same number of characters."""
+    has_placeholders: bool
     events: list[tuple[Any, Range]]
     _data: bytes | None = None
 
@@ -71,23 +72,10 @@ def parse(text: str) -> Parsed:
     """Return the blocks of a text. Formulas inside of them are still parsed as Markdown."""
     if "\0" in text or not text.isascii():
         text = _INVALID.sub("\ufffd", text)
-    if "<" in text:
-        text = _HTML.sub(LESS_THAN, text)
-    if may_have_formulas(text):
-        text = keep_formula_lines(text)
-    return _parsed(text, None)
-
-
-def _parsed(source: str, references: References | None) -> Parsed:
-    callback = references.address if references is not None else None
-    return Parsed(
-        source,
-        list(
-            pyromark.events_with_range(
-                source, options=_OPTIONS, merge_text=True, broken_link_callback=callback
-            )
-        ),
-    )
+    source = _HTML.sub(LESS_THAN, text) if "<" in text else text
+    if may_have_formulas(source):
+        source = keep_formula_lines(source)
+    return _parsed(source, has_placeholders=source is not text)
 
 
 def with_content(parsed: Parsed, references: References, *, is_finished: bool) -> Parsed:
@@ -95,9 +83,20 @@ def with_content(parsed: Parsed, references: References, *, is_finished: bool) -
     source = parsed.source
     if may_have_formulas(source):
         source = keep_formulas(source, _runs(parsed), is_finished=is_finished)
-    if source is parsed.source and not references.addresses:
+    has_changed = source is not parsed.source
+    if not has_changed and not references.addresses:
         return parsed
-    return _parsed(source, references if references.addresses else None)
+    return _parsed(source, has_placeholders=has_changed or parsed.has_placeholders, references=references)
+
+
+def _parsed(source: str, *, has_placeholders: bool, references: References | None = None) -> Parsed:
+    events = pyromark.events_with_range(
+        source,
+        options=_OPTIONS,
+        merge_text=True,
+        broken_link_callback=references.address if references and references.addresses else None,
+    )
+    return Parsed(source, has_placeholders, list(events))
 
 
 def definitions(parsed: Parsed) -> dict[str, tuple[str, int]]:
