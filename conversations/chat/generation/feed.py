@@ -171,9 +171,12 @@ async def follow(
 async def attach(
     *, hub: Hub, live: LiveText, offset: int, reasoning: int
 ) -> AsyncGenerator[Grown | Reasoned, None]:
-    """Yield text and reasoning from these offsets to the end: the existing part at once, the rest at the hub's pace."""
+    """Yield text and reasoning from these offsets to the end: the existing part at once, the rest at the hub's pace.
+
+    Text that arrives after a silence is yielded at once as well.
+    """
     try:
-        with live.watched() as changed, hub.pace.counted():
+        with live.watched() as changed:
             if not live.is_written_here:
                 _start_copying(hub)
             while True:
@@ -186,7 +189,7 @@ async def attach(
                     offset += len(text)
                     yield Grown(text)
                 if thought or text:
-                    await asyncio.sleep(hub.pace.interval)
+                    await hub.pace.sending()
                 elif live.has_ended:
                     return
                 else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from . import changes
 from .changes import Change
+from .pace import Pace
 from .transcript import Step
 
 
@@ -109,39 +110,6 @@ class LiveText(GrowingText):
     def _wake(self) -> None:
         for event in self._waiting:
             event.set()
-
-
-class Pace:
-    """The pause between two frames to a viewer, in seconds. It grows with the load to leave CPU time for other work.
-
-    A single viewer gets a frame every 50 ms. Many viewers together may use at most half a core, going by the measured
-    cost of rendering and sending a frame; above that, frames come less often and each holds more text.
-    """
-
-    SHORTEST = 0.05
-    LONGEST = 1.0
-    SHARE = 0.5
-
-    def __init__(self) -> None:
-        self._cost = 0.0
-        self._viewers = 0
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count a viewer while an answer is streamed to it."""
-        self._viewers += 1
-        try:
-            yield
-        finally:
-            self._viewers -= 1
-
-    def note(self, seconds: float) -> None:
-        """Record the cost of the last frame."""
-        self._cost += 0.05 * (seconds - self._cost)
-
-    @property
-    def interval(self) -> float:
-        return min(max(self.SHORTEST, self._viewers * self._cost / self.SHARE), self.LONGEST)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

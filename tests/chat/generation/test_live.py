@@ -72,7 +72,7 @@ async def test_text_that_no_one_follows_is_forgotten(alice: User, queued: Any) -
             pass
 
     viewers = [asyncio.create_task(watch()) for _ in range(2)]
-    await until(lambda: hub.pace._viewers == 2)
+    await until(lambda: (live := hub.find(queued.pk)) is not None and len(live._waiting) == 2)
     viewers[0].cancel()
     await asyncio.wait(viewers[:1])
     assert hub.find(queued.pk) is not None

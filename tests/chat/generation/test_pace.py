@@ -1,0 +1,78 @@
+"""Tests for the ticks at which upstreams are read and frames sent."""
+
+import asyncio
+
+import pytest
+
+from conversations.chat.generation.feed import Grown, Reasoned, attach
+from conversations.chat.generation.live import LiveText, current_hub
+from conversations.chat.generation.pace import Pace
+
+
+@pytest.mark.parametrize(
+    ("load", "interval"),
+    [(0, 0.033), (0.005, 0.033), (0.01, 0.05), (0.02, 0.1), (0.05, 0.1), (0.1, 0.2), (0.5, 1.0), (60, 1.0)],
+)
+def test_the_interval_grows_with_the_load(load: float, interval: float) -> None:
+    assert Pace.interval_under(load) == pytest.approx(interval)
+
+
+async def test_costly_frames_lengthen_the_interval() -> None:
+    pace = Pace()
+    assert pace.interval == Pace.SHORTEST
+    pace.note(60)
+    await pace.sending()
+    assert pace.interval == Pace.LONGEST
+
+
+async def test_a_tick_wakes_all_at_once_and_readers_first() -> None:
+    pace, order = Pace(), list[str]()
+
+    async def act(name: str) -> None:
+        await (pace.reading() if name.startswith("read") else pace.sending())
+        # Runs in the next iteration of the event loop.
+        asyncio.get_running_loop().call_soon(order.append, "later")
+        order.append(name)
+
+    names = ["send 1", "read 1", "send 2", "read 2"]
+    await asyncio.gather(*(act(name) for name in names))
+    await asyncio.sleep(0)
+    assert order == ["read 1", "read 2", "send 1", "send 2", *["later"] * 4]
+
+
+async def test_someone_who_has_left_does_not_stop_the_others() -> None:
+    pace = Pace()
+    waiting = [asyncio.create_task(pace.sending()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    done, _ = await asyncio.wait(waiting, timeout=5)
+    assert len(done) == 3
+    assert [task.cancelled() for task in waiting] == [True, False, False]
+
+
+@pytest.fixture
+def endless_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tick comes during the test."""
+    for name in ("SHORTEST", "BUSY", "LONGEST"):
+        monkeypatch.setattr(Pace, name, 3600)
+
+
+async def test_the_first_text_is_sent_at_once_and_more_in_the_next_tick(endless_ticks: None) -> None:
+    hub, live = current_hub(), LiveText(1)
+    live.is_written_here = True
+    viewer = attach(hub=hub, live=live, offset=0, reasoning=0)
+    first = asyncio.ensure_future(anext(viewer))
+    await asyncio.sleep(0)
+    live.put_reasoning(0, "Hm.", so_far_ms=700)
+    live.append("One ")
+    assert await first == Reasoned("Hm.", 700)
+    assert await anext(viewer) == Grown("One ")
+    live.append("two ")
+    more = asyncio.ensure_future(anext(viewer))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not more.done()
+    hub.pace._tick()
+    live.append("three")
+    assert await more == Grown("two three")
+    await viewer.aclose()
