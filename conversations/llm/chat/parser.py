@@ -18,14 +18,14 @@ from conversations.llm.errors import UpstreamError, UpstreamErrorCode, error_of_
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of text, never empty, without NUL or lone surrogates."""
+    """The text that arrived together, never empty, without NUL or lone surrogates."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """The next piece of the model's reasoning before its answer. Its text obeys the same rules as a Delta's."""
+    """Reasoning before the answer, as it arrived. Its text obeys the same rules as a Delta's."""
 
     text: str
 
@@ -72,8 +72,8 @@ def mend_surrogates(text: str) -> str:
 class CompletionParser:
     """Parses one answer. Feed it the bytes as they arrive, then call `end`.
 
-    Events come in the order of the text, followed by one Finish and, if known, Usage. Errors are stored in `failure`
-    instead of being raised, so that the text before them isn't lost.
+    Events come in the order of the text, followed by one Finish and, if known, Usage. Text that arrives together is one
+    event. Errors are stored in `failure` instead of being raised, so that the text before them isn't lost.
     """
 
     def __init__(self, *, is_stream: bool, max_line_bytes: int, max_answer_bytes: int) -> None:
@@ -97,11 +97,18 @@ class CompletionParser:
         self._usage: Usage | None = None
         self._high_surrogate = ""
         self._kind: type[Delta] | type[Reasoning] = Delta
+        # The texts of this kind since the last event.
+        self._texts: list[str] = []
         self._calls_tools = False
 
     def feed(self, data: bytes) -> list[Event]:
         """Parse the next bytes and return the events that they complete."""
-        events = self._events = []
+        self._events = []
+        self._feed(data)
+        self._join_texts()
+        return self._events
+
+    def _feed(self, data: bytes) -> None:
         if not self._received_bytes:
             # A web page or a JSON document, although an event stream was announced.
             self._looks_foreign = data.lstrip().startswith((b"<", b"{", b"["))
@@ -110,10 +117,10 @@ class CompletionParser:
             self._body += data
             if len(self._body) > self._max_answer_bytes:
                 self._fail(UpstreamErrorCode.TOO_LARGE, "The unstreamed answer is too long.")
-            return events
+            return
         if self._received_bytes > _OVERHEAD * self._max_answer_bytes:
             self._fail(UpstreamErrorCode.TOO_LARGE, "The response is far too large for an answer.")
-            return events
+            return
         try:
             for event in self._decoder.feed(data):
                 self._take_event(event)
@@ -121,11 +128,10 @@ class CompletionParser:
             for event in error.events:
                 self._take_event(event)
             self._fail(UpstreamErrorCode.TOO_LARGE, str(error))
-        return events
 
     def end(self) -> list[Event]:
         """Handle the end of the response, or of our wait for it, and return the last events."""
-        events = self._events = []
+        self._events = []
         if self.failure is None:
             self._take_rest()
         if self.failure is None and not self.is_finished:
@@ -139,9 +145,10 @@ class CompletionParser:
                 self._fail(UpstreamErrorCode.INTERRUPTED, "The answer ended without a finish reason.")
         if self.failure is None and self._calls_tools and not self.has_text:
             self._fail(UpstreamErrorCode.TOOL_CALL, "The model requested a tool call and wrote no text.")
+        self._join_texts()
         if self._usage is not None:
-            events.append(self._usage)
-        return events
+            self._events.append(self._usage)
+        return self._events
 
     def fail(self, failure: UpstreamError) -> None:
         """Record that the connection failed. Has no effect if the answer was already complete."""
@@ -156,6 +163,7 @@ class CompletionParser:
         if not self.is_finished:
             self._give_up_surrogate()
             self.is_finished = self.has_begun = True
+            self._join_texts()
             self._events.append(Finish(reason))
 
     def _take_event(self, event: ServerSentEvent) -> None:
@@ -267,6 +275,7 @@ class CompletionParser:
     def _take_text(self, text: str, *, kind: type[Delta] | type[Reasoning]) -> None:
         if kind is not self._kind:
             self._give_up_surrogate()
+            self._join_texts()
             self._kind = kind
         if "\0" in text:
             text = text.replace("\0", "")
@@ -299,7 +308,13 @@ class CompletionParser:
             return
         self.has_begun = True
         self.has_text = self.has_text or self._kind is Delta
-        self._events.append(self._kind(text))
+        self._texts.append(text)
+
+    def _join_texts(self) -> None:
+        """Make one event of the texts since the last one."""
+        if self._texts:
+            self._events.append(self._kind("".join(self._texts)))
+            self._texts = []
 
     def _take_usage(self, usage: Any) -> None:
         if not isinstance(usage, dict):
