@@ -5,11 +5,8 @@ and no part of a response is delivered twice. A reader for each endpoint interpr
 """
 
 import asyncio
-import functools
 import logging
-import ssl
-import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Generic, Protocol, TypeVar
@@ -17,7 +14,6 @@ from typing import Generic, Protocol, TypeVar
 import aiohttp
 import httpx
 import stamina
-from httpx_aiohttp import AiohttpTransport
 
 from conversations.llm.breaker import CircuitBreaker, CircuitOpen
 from conversations.llm.errors import (
@@ -29,6 +25,7 @@ from conversations.llm.errors import (
 )
 from conversations.llm.retry import RetryPolicy, retry_after_of
 from conversations.llm.reusable_deadline import ReusableDeadline
+from conversations.llm.transport import PAUSABLE, Body, transport_for
 from conversations.llm.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -36,6 +33,10 @@ _log = logging.getLogger(__name__)
 _MAX_ERROR_BYTES = 65_536
 # After the finish reason only the usage and the end of the stream are missing. They aren't worth a long wait.
 _AFTER_FINISH_SECONDS = 5.0
+# A read of this size or more may have left some of what has arrived.
+_FULL_READ_BYTES = 65_536
+# How many iterations of the event loop pass until bytes that have arrived can be read.
+_ITERATIONS_TO_READ = 3
 # After [DONE] the response ends immediately. Reading to its end allows the connection to be reused.
 _AFTER_DONE_SECONDS = 0.1
 
@@ -51,13 +52,15 @@ _UNHEALTHY = frozenset(
     }
 )
 
-# What a transport may raise. httpx-aiohttp doesn't convert all of aiohttp's exceptions.
+# What a transport may raise. Not all of aiohttp's exceptions are converted.
 _TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 # aiohttp raises a RuntimeError if the connection is closed on our side during a read.
 _READ_ERRORS = (*_TRANSPORT_ERRORS, RuntimeError)
 
 
 Event = TypeVar("Event")
+Pause = Callable[[], Awaitable[None]]
+"""Waits while bytes gather, so that one read takes them all. Must be short compared to the limits of an upstream."""
 
 
 class BodyReader(Protocol[Event]):
@@ -110,7 +113,7 @@ class HttpClient:
         if upstream.project:
             headers["OpenAI-Project"] = upstream.project
         self._http = httpx.AsyncClient(
-            transport=transport or _make_transport(upstream.base_url),
+            transport=transport or transport_for(upstream.base_url),
             headers=headers,
             # One client serves all users, so cookies set for one of them must not be sent for another.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -125,11 +128,19 @@ class HttpClient:
         await self._http.aclose()
 
     async def post(
-        self, path: str, body: bytes, *, accept: str, make_reader: Callable[[str], BodyReader[Event]]
+        self,
+        path: str,
+        body: bytes,
+        *,
+        accept: str,
+        make_reader: Callable[[str], BodyReader[Event]],
+        pause: Pause | None = None,
     ) -> "ResponseStream[Event]":
         """POST JSON to an endpoint, with retries, and return the response once it has events. Raises UpstreamError.
 
-        `path` is appended to the upstream's base URL. `make_reader` receives the content type of the response.
+        `path` is appended to the upstream's base URL. `make_reader` receives the content type of the response. Once
+        something that may have been shown has arrived, `pause` is awaited before each read, unless you have passed a
+        transport of your own.
         """
         upstream = self._upstream
         deadline = asyncio.get_running_loop().time() + upstream.answer_seconds
@@ -151,6 +162,7 @@ class HttpClient:
                     deadline=deadline,
                     is_first=attempt.num == 1,
                     make_reader=make_reader,
+                    pause=pause,
                 )
                 request = self._http.build_request("POST", url, content=body, headers={"Accept": accept})
                 await response.open(request)
@@ -162,8 +174,8 @@ class ResponseStream(Generic[Event]):
     """One response, from the request until it is closed, read into events within the limits.
 
     After `open`, take `events`, then call `read` for more until `has_ended`. `failure` then holds the error, if there
-    was one. Always call `aclose`. Exceptions of the transport aren't chained, because they hold the request's headers
-    and so the key.
+    was one. To end earlier, cancel `read`, and call `read_arrived` for what it had not read yet. Always call `aclose`.
+    Exceptions of the transport aren't chained, because they hold the request's headers and so the key.
     """
 
     def __init__(
@@ -175,6 +187,7 @@ class ResponseStream(Generic[Event]):
         deadline: float,
         is_first: bool,
         make_reader: Callable[[str], BodyReader[Event]],
+        pause: Pause | None,
     ) -> None:
         self.events: list[Event] = []
         self.has_ended = False
@@ -186,11 +199,14 @@ class ResponseStream(Generic[Event]):
         self._deadline = deadline
         self._is_first = is_first
         self._make_reader = make_reader
+        self._pause = pause
         self._loop = asyncio.get_running_loop()
         self._wait_limit = ReusableDeadline()
         self._response: httpx.Response | None = None
         self._chunks: AsyncIterator[bytes]
         self._reader: BodyReader[Event] | None = None
+        self._has_more = False
+        self._pausable: Body | None = None
 
     async def open(self, request: httpx.Request) -> None:
         """Send the request and read the first events. Raises UpstreamError if it fails before any text arrives."""
@@ -224,6 +240,7 @@ class ResponseStream(Generic[Event]):
             return error_of_exception(error)
 
         self._chunks = response.aiter_raw()
+        self._pausable = response.extensions.get(PAUSABLE)
         if not response.is_success:
             return error_of_response(
                 status=response.status_code,
@@ -255,6 +272,8 @@ class ResponseStream(Generic[Event]):
     async def read(self) -> None:
         """Wait for the next bytes and store their events, possibly none, in `events`."""
         self.events = []
+        if self._body.has_begun and not self._has_more:
+            await self._gather()
         try:
             with self._wait_limit.until(self._due()):
                 data = await anext(self._chunks)
@@ -269,10 +288,37 @@ class ResponseStream(Generic[Event]):
         except _READ_ERRORS:
             self._end(UpstreamError(UpstreamErrorCode.INTERRUPTED, detail="The connection was lost."))
         else:
-            reader = self._body
-            self.events = reader.feed(data)
-            if reader.is_complete or reader.failure is not None:
-                self._end()
+            self._take(data)
+
+    async def _gather(self) -> None:
+        """Wait while bytes gather, if the caller wants that and the transport can do it."""
+        if self._pause is None or self._pausable is None:
+            return
+        self._pausable.pause()
+        try:
+            await self._pause()
+        finally:
+            self._pausable.resume()
+
+    async def read_arrived(self) -> None:
+        """Store the events of bytes that have already arrived in `events`. Doesn't wait for more."""
+        self.events = events = list[Event]()
+        for _ in range(_ITERATIONS_TO_READ):
+            await asyncio.sleep(0)
+        with suppress(*_READ_ERRORS, StopAsyncIteration, TimeoutError):
+            while not self.has_ended:
+                with self._wait_limit.until(self._loop.time()):
+                    data = await anext(self._chunks)
+                self._take(data)
+                events += self.events
+        self.events = events
+
+    def _take(self, data: bytes) -> None:
+        reader = self._body
+        self._has_more = len(data) >= _FULL_READ_BYTES
+        self.events = reader.feed(data)
+        if reader.is_complete or reader.failure is not None:
+            self._end()
 
     @property
     def _body(self) -> BodyReader[Event]:
@@ -332,36 +378,3 @@ class ResponseStream(Generic[Event]):
         if self._is_probe is not None:
             self._breaker.settle(probe=self._is_probe, healthy=healthy)
             self._is_probe = None
-
-
-def _make_transport(base_url: str) -> httpx.AsyncBaseTransport:
-    """Return a transport that parses in C. httpx's own would take half of a stream's CPU time."""
-    context = _tls_context()
-    # Keeping connections alive saves TLS handshakes, but a kept-alive connection may already be closed when it is
-    # reused: llama.cpp closes each one after promising to keep it. Without TLS there is nothing to gain.
-    keeps_alive = httpx.URL(base_url).scheme == "https"
-
-    def make_session() -> aiohttp.ClientSession:
-        # No connection limit here: the runner limits the number of concurrent answers.
-        connector = aiohttp.TCPConnector(limit=0, ssl=context, force_close=not keeps_alive)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    return AiohttpTransport(verify=context, proxy=_proxy_for(base_url), client=make_session)
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
-
-
-def _proxy_for(base_url: str) -> httpx.Proxy | None:
-    """Return the proxy for this address according to environment variables such as HTTPS_PROXY and NO_PROXY."""
-    url = httpx.URL(base_url)
-    proxy = urllib.request.getproxies().get(url.scheme)
-    if (
-        proxy is None
-        or url.host in {"localhost", "127.0.0.1", "::1"}
-        or urllib.request.proxy_bypass(url.host)
-    ):
-        return None
-    return httpx.Proxy(proxy)

@@ -1,5 +1,6 @@
 """The client of an OpenAI-compatible chat completions API."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import httpx
@@ -7,7 +8,7 @@ import httpx
 from conversations.llm.breaker import CircuitBreaker
 from conversations.llm.chat.parser import CompletionParser, Event
 from conversations.llm.chat.request import ChatRequest
-from conversations.llm.http import HttpClient
+from conversations.llm.http import HttpClient, Pause
 from conversations.llm.upstream import Upstream
 
 
@@ -32,18 +33,24 @@ class ChatClient:
         """Close all connections. Answers that are still being read end with an error."""
         await self._http.aclose()
 
-    async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+    async def stream_chat(
+        self, request: ChatRequest, *, pause: Pause | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Request an answer and yield its events: Reasoning, Delta, one Finish, and Usage if the upstream reports it.
 
-        Retries happen only before the first event. To close the connection at once, and so end the generation upstream,
-        cancel the task that waits for the next event, or call `aclose` (use `contextlib.aclosing`). Raises
-        UpstreamError after yielding the text that arrived before the failure.
+        Text that arrives together is one Delta. After the first text, `pause` is awaited before each read, so that more
+        arrives together. Retries happen only before the first event.
+
+        To close the connection at once, and so end the generation upstream, cancel the task that waits for the next
+        event, or call `aclose` (use `contextlib.aclosing`). If cancelled, yields what has arrived before raising
+        CancelledError. Raises UpstreamError after yielding the text that arrived before the failure.
         """
         response = await self._http.post(
             "/chat/completions",
             request.to_json(),
             accept="text/event-stream, application/json",
             make_reader=self._make_parser,
+            pause=pause,
         )
         try:
             while True:
@@ -51,7 +58,13 @@ class ChatClient:
                     yield event
                 if response.has_ended:
                     break
-                await response.read()
+                try:
+                    await response.read()
+                except asyncio.CancelledError:
+                    await response.read_arrived()
+                    for event in response.events:
+                        yield event
+                    raise
         finally:
             await response.aclose()
         if response.failure is not None:
