@@ -3,24 +3,28 @@
 import asyncio
 import time
 
+# Until the bytes that had gathered have been read: one for the readers to ask, one for the event loop to receive them,
+# and one for the readers to take them.
+_ITERATIONS_TO_READ = 3
+
 
 class Pace:
     """One clock for all answers of a process, so that a loop iteration reads and sends for all of them at once.
 
     Each iteration of the event loop and each read and frame has a fixed cost, so fewer of them leave CPU time for other
-    work. The interval between two ticks grows with the load, which is the time that reading and frames took since the
-    last tick, and how late this tick came. At ease, they may take a fifth of a core before ticks become rarer, and half
-    a core in any case. Belongs to one event loop.
+    work. A tick comes every 33 ms if reading and frames take at most a fifth of that and ticks are punctual. Otherwise
+    the interval grows, at first up to 100 ms. Beyond, it grows only to keep reading and frames to half a core. Belongs
+    to one event loop.
     """
 
     SHORTEST = 0.033
     """The interval in seconds while the process is at ease."""
     BUSY = 0.1
-    """The interval to which the first sign of load leads."""
+    """The interval to which the first signs of load lead."""
     LONGEST = 1.0
     _SHARE_AT_EASE = 0.2
     _SHARE = 0.5
-    # How much one tick changes the average, so that a single slow frame doesn't slow down everyone.
+    # How much one tick changes the averages, so that a single slow frame doesn't slow down everyone.
     _WEIGHT = 0.2
 
     def __init__(self) -> None:
@@ -30,7 +34,8 @@ class Pace:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._noted = 0.0
-        self._load = 0.0
+        # Averages per tick, in seconds.
+        self._cost = self._delay = 0.0
 
     async def reading(self) -> None:
         """Wait for the next tick, to read what an upstream has sent since the last one."""
@@ -47,13 +52,13 @@ class Pace:
     @property
     def interval(self) -> float:
         """The current interval between two ticks, in seconds."""
-        return self.interval_under(self._load)
+        return self.interval_under(cost=self._cost, delay=self._delay)
 
     @classmethod
-    def interval_under(cls, load: float) -> float:
-        """Return the interval for a load, in seconds per tick."""
-        at_ease = min(load / cls._SHARE_AT_EASE, cls.BUSY)
-        return min(max(cls.SHORTEST, at_ease, load / cls._SHARE), cls.LONGEST)
+    def interval_under(cls, *, cost: float, delay: float) -> float:
+        """Return the interval if reading and frames cost this much per tick, and ticks come this late, in seconds."""
+        at_ease = min((cost + delay) / cls._SHARE_AT_EASE, cls.BUSY)
+        return min(max(cls.SHORTEST, at_ease, cost / cls._SHARE), cls.LONGEST)
 
     async def _wait(self, waiting: list["asyncio.Future[None]"]) -> None:
         if self._timer is None:
@@ -69,17 +74,19 @@ class Pace:
 
     def _tick(self) -> None:
         self._timer = None
-        lateness = max(self._loop.time() - self._due, 0.0)
-        self._load += self._WEIGHT * (self._noted + lateness - self._load)
+        self._cost += self._WEIGHT * (self._noted - self._cost)
+        self._delay += self._WEIGHT * (max(self._loop.time() - self._due, 0.0) - self._delay)
         self._noted = 0.0
-        # Waiters run in the order they are woken, so viewers get the text that is read in this tick.
-        begun = time.perf_counter()
         _wake(self._readers)
-        self._loop.call_soon(self._note_since, begun)
-        _wake(self._senders)
+        self._loop.call_soon(self._let_read, _ITERATIONS_TO_READ, time.thread_time())
 
-    def _note_since(self, begun: float) -> None:
-        self.note(time.perf_counter() - begun)
+    def _let_read(self, iterations: int, begun: float) -> None:
+        """Wake the senders after some iterations of the event loop, so that they get the text read in this tick."""
+        if iterations:
+            self._loop.call_soon(self._let_read, iterations - 1, begun)
+            return
+        self.note(time.thread_time() - begun)
+        _wake(self._senders)
 
 
 def _wake(waiting: list["asyncio.Future[None]"]) -> None:

@@ -255,7 +255,8 @@ class Runner:
         request = running.request = await self._prepare(running.job)
         client = await self._upstreams.client(running.job.generation.model.provider)
         running.asked_at = time.monotonic()
-        async with contextlib.aclosing(client.stream_chat(request)) as events:
+        answer = client.stream_chat(request, pause=self._hub.pace.reading)
+        async with contextlib.aclosing(answer) as events:
             async for event in events:
                 if isinstance(event, Delta | Reasoning):
                     if running.first_token_at is None:

@@ -10,11 +10,22 @@ from conversations.chat.generation.pace import Pace
 
 
 @pytest.mark.parametrize(
-    ("load", "interval"),
-    [(0, 0.033), (0.005, 0.033), (0.01, 0.05), (0.02, 0.1), (0.05, 0.1), (0.1, 0.2), (0.5, 1.0), (60, 1.0)],
+    ("cost", "delay", "interval"),
+    [
+        (0, 0, 0.033),
+        (0.005, 0, 0.033),
+        (0.005, 0.005, 0.05),
+        (0.01, 0, 0.05),
+        (0.02, 0, 0.1),
+        (0, 60, 0.1),
+        (0.05, 60, 0.1),
+        (0.1, 0, 0.2),
+        (0.5, 0, 1.0),
+        (60, 0, 1.0),
+    ],
 )
-def test_the_interval_grows_with_the_load(load: float, interval: float) -> None:
-    assert Pace.interval_under(load) == pytest.approx(interval)
+def test_the_interval_grows_with_the_load(cost: float, delay: float, interval: float) -> None:
+    assert Pace.interval_under(cost=cost, delay=delay) == pytest.approx(interval)
 
 
 async def test_costly_frames_lengthen_the_interval() -> None:
@@ -25,19 +36,20 @@ async def test_costly_frames_lengthen_the_interval() -> None:
     assert pace.interval == Pace.LONGEST
 
 
-async def test_a_tick_wakes_all_at_once_and_readers_first() -> None:
+async def test_a_tick_wakes_all_at_once() -> None:
     pace, order = Pace(), list[str]()
 
     async def act(name: str) -> None:
         await (pace.reading() if name.startswith("read") else pace.sending())
         # Runs in the next iteration of the event loop.
-        asyncio.get_running_loop().call_soon(order.append, "later")
+        asyncio.get_running_loop().call_soon(order.append, f"after {name}")
         order.append(name)
 
     names = ["send 1", "read 1", "send 2", "read 2"]
     await asyncio.gather(*(act(name) for name in names))
     await asyncio.sleep(0)
-    assert order == ["read 1", "read 2", "send 1", "send 2", *["later"] * 4]
+    read, sent = ["read 1", "read 2"], ["send 1", "send 2"]
+    assert order == [*read, *(f"after {name}" for name in read), *sent, *(f"after {name}" for name in sent)]
 
 
 async def test_someone_who_has_left_does_not_stop_the_others() -> None:
@@ -73,6 +85,7 @@ async def test_the_first_text_is_sent_at_once_and_more_in_the_next_tick(endless_
         await asyncio.sleep(0)
     assert not more.done()
     hub.pace._tick()
+    # A reader appends this in the same tick.
     live.append("three")
     assert await more == Grown("two three")
     await viewer.aclose()
