@@ -1,4 +1,4 @@
-"""Limits on what a client may do over a websocket, applied where its bytes arrive.
+"""Limits on what a client may do over a websocket, applied where its bytes arrive, and a short way for bytes to leave.
 
 Daphne reads as fast as a client sends and queues what the application has not handled. With these limits, it reads in small
 steps, no faster than the application handles the frames, and answers pings only as often as is useful.
@@ -59,6 +59,29 @@ class LimitedWebSocket(WebSocketProtocol):
             self.transport.resumeProducing()
         elif self.transport.connected:
             reactor.callLater(RESUME_SECONDS, self._resume)
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
+        """Send bytes at once if the client keeps up, instead of when the event loop has found the socket writable.
+
+        This takes four system calls and a loop iteration less per frame. It also skips autobahn's log lines, whose
+        formatting takes longer than the frame even if nobody reads them.
+        """
+        transport = self.transport
+        if sync or chopsize:
+            super().sendData(data, sync, chopsize)
+            return
+        if not transport.connected or transport.disconnecting:
+            transport.write(data)
+            return
+        sent = 0
+        if not transport.dataBuffer:
+            result = transport.writeSomeData(data)
+            # If the connection is lost, the reactor finds out in the same way and closes it.
+            sent = result if isinstance(result, int) else 0
+        if sent < len(data):
+            transport.write(data[sent:])
+            # From here on `dataBuffer` holds what is left, and the reactor writes it in order.
+            transport.doWrite()
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802
         now = time.monotonic()

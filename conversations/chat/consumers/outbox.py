@@ -61,7 +61,7 @@ class Outbox:
         return self._sent - self._received
 
     async def _put(self, text: str) -> None:
-        self._sent += len(text.encode("utf-8", "replace"))
+        self._sent += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         await self._send(text)
 
 
