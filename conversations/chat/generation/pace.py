@@ -13,15 +13,17 @@ class Pace:
 
     Each iteration of the event loop and each read and frame has a fixed cost, so fewer of them leave CPU time for other
     work. A tick comes every 33 ms if reading and frames take at most a fifth of that and ticks are punctual. Otherwise
-    the interval grows, at first up to 100 ms. Beyond, it grows only to keep reading and frames to half a core. Belongs
-    to one event loop.
+    the interval grows, at first up to 100 ms. Beyond, only frames become rarer, to keep them to half a core; upstreams are
+    still read every 100 ms, because text that hasn't been read is lost if this process is killed. Belongs to one event
+    loop.
     """
 
     SHORTEST = 0.033
     """The interval in seconds while the process is at ease."""
     BUSY = 0.1
-    """The interval to which the first signs of load lead."""
+    """The interval to which the first signs of load lead, and the longest between two reads."""
     LONGEST = 1.0
+    """The longest interval between two frames."""
     _SHARE_AT_EASE = 0.2
     _SHARE = 0.5
     # How much one tick changes the averages, so that a single slow frame doesn't slow down everyone.
@@ -32,7 +34,7 @@ class Pace:
         self._readers: list[asyncio.Future[None]] = []
         self._senders: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._due = self._frames_due = 0.0
         self._noted = 0.0
         # Averages per tick, in seconds.
         self._cost = self._delay = 0.0
@@ -42,7 +44,7 @@ class Pace:
         await self._wait(self._readers)
 
     async def sending(self) -> None:
-        """Wait for the next tick, to send a viewer the text that was read in it and since the last one."""
+        """Wait for the next tick with frames, to send a viewer the text that was read in it and since the last one."""
         await self._wait(self._senders)
 
     def note(self, seconds: float) -> None:
@@ -51,7 +53,7 @@ class Pace:
 
     @property
     def interval(self) -> float:
-        """The current interval between two ticks, in seconds."""
+        """The current interval between two ticks with frames, in seconds."""
         return self.interval_under(cost=self._cost, delay=self._delay)
 
     @classmethod
@@ -61,22 +63,25 @@ class Pace:
         return min(max(cls.SHORTEST, at_ease, cost / cls._SHARE), cls.LONGEST)
 
     async def _wait(self, waiting: list["asyncio.Future[None]"]) -> None:
-        if self._timer is None:
-            now = self._loop.time()
-            # Keep to the rhythm, unless nobody has waited for a while.
-            self._due += self.interval
-            if self._due <= now:
-                self._due = now + self.interval
-            self._timer = self._loop.call_at(self._due, self._tick)
         ticked = self._loop.create_future()
         waiting.append(ticked)
+        self._wind_up()
         await ticked
+
+    def _wind_up(self) -> None:
+        """Set the timer of the next tick, if someone waits for it."""
+        if self._timer is not None or not (self._readers or self._senders):
+            return
+        now, interval = self._loop.time(), min(self.interval, self.BUSY)
+        # Keep to the rhythm, unless nobody has waited for a while.
+        self._due += interval
+        if self._due <= now:
+            self._due = now + interval
+        self._timer = self._loop.call_at(self._due, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        self._cost += self._WEIGHT * (self._noted - self._cost)
         self._delay += self._WEIGHT * (max(self._loop.time() - self._due, 0.0) - self._delay)
-        self._noted = 0.0
         _wake(self._readers)
         self._loop.call_soon(self._let_read, _ITERATIONS_TO_READ, time.thread_time())
 
@@ -86,7 +91,13 @@ class Pace:
             self._loop.call_soon(self._let_read, iterations - 1, begun)
             return
         self.note(time.thread_time() - begun)
-        _wake(self._senders)
+        # Sums of floats differ in the last digits.
+        if self._due > self._frames_due - 0.001:
+            self._cost += self._WEIGHT * (self._noted - self._cost)
+            self._noted = 0.0
+            self._frames_due = self._due + self.interval
+            _wake(self._senders)
+        self._wind_up()
 
 
 def _wake(waiting: list["asyncio.Future[None]"]) -> None:

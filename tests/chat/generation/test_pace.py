@@ -52,6 +52,25 @@ async def test_a_tick_wakes_all_at_once() -> None:
     assert order == [*read, *(f"after {name}" for name in read), *sent, *(f"after {name}" for name in sent)]
 
 
+async def test_under_extreme_load_only_frames_wait_longer() -> None:
+    pace, order = Pace(), list[str]()
+    pace.note(60)
+    await pace.sending()
+    assert pace.interval == Pace.LONGEST
+
+    async def read() -> None:
+        for _ in range(3):
+            await pace.reading()
+            order.append("read")
+
+    async def send() -> None:
+        await pace.sending()
+        order.append("send")
+
+    await asyncio.gather(read(), send())
+    assert order == ["read", "read", "read", "send"]
+
+
 async def test_someone_who_has_left_does_not_stop_the_others() -> None:
     pace = Pace()
     waiting = [asyncio.create_task(pace.sending()) for _ in range(3)]
