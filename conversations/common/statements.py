@@ -11,16 +11,21 @@ list, can't be used.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Expression, Field, QuerySet, sql
 from django.db.models.expressions import Col
 
 _M = TypeVar("_M", bound=models.Model)
 _Assembled = tuple[str, list[Any]]
 _of_thread = threading.local()
+
+
+def _connection() -> Any:
+    """Return the connection of this thread. Each use of Django's `connection` would look it up again."""
+    return connections[DEFAULT_DB_ALIAS]
 
 
 class Given(Expression):
@@ -35,21 +40,25 @@ class Given(Expression):
 
 
 class Columns(Generic[_M]):
-    """The columns of a model in a statement, and how to make an instance from their values."""
+    """The columns of a model in a statement, or only some of them, and how to make an instance from their values."""
 
-    def __init__(self, model: type[_M], *, alias: str) -> None:
+    def __init__(self, model: type[_M], *, alias: str, only: Collection[str] = ()) -> None:
         self.model = model
         self.name = model._meta.db_table
-        self._alias = alias
-        self._fields = model._meta.concrete_fields
-        self._names = [field.attname for field in self._fields]
-        self.width = len(self._fields)
-        self.names = ", ".join(f'{alias}."{field.column}"' for field in self._fields)
+        fields = [
+            field
+            for field in model._meta.concrete_fields
+            if not only or field.primary_key or field.name in only
+        ]
+        self._names = [field.attname for field in fields]
+        self._expressions = [Col(alias, field) for field in fields]
+        self.width = len(fields)
+        self.names = ", ".join(f'{alias}."{field.column}"' for field in fields)
 
     def make(self, values: Sequence[Any]) -> _M:
         """Return the instance with these values, which come from the database in the order of `names`."""
-        row = _converted(self, [Col(self._alias, field) for field in self._fields], values)
-        return self.model.from_db(connection.alias, self._names, row)
+        row = _converted(self, self._expressions, values, connection=_connection())
+        return self.model.from_db(DEFAULT_DB_ALIAS, self._names, row)
 
 
 class _Statement:
@@ -58,18 +67,18 @@ class _Statement:
     def __init__(self) -> None:
         self._sql: dict[str, _Assembled] = {}
 
-    def _assembled(self) -> _Assembled:
+    def _assembled(self, connection: Any) -> _Assembled:
         found = self._sql.get(connection.vendor)
         if found is None:
-            statement, parameters = self._assemble()
+            statement, parameters = self._assemble(connection)
             found = self._sql[connection.vendor] = statement, list(parameters)
         return found
 
-    def _assemble(self) -> tuple[str, Sequence[Any]]:
+    def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
         raise NotImplementedError
 
-    def _run(self, cursor: Any, values: dict[str, Any]) -> None:
-        statement, parameters = self._assembled()
+    def _run(self, connection: Any, cursor: Any, values: dict[str, Any]) -> None:
+        statement, parameters = self._assembled(connection)
         cursor.execute(
             statement,
             [
@@ -91,7 +100,7 @@ class Select(_Statement):
         self.annotations: dict[str, int] = {}
         """The position of each annotation in a row, once the statement has run."""
 
-    def _assemble(self) -> tuple[str, Sequence[Any]]:
+    def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
         compiler = self._build().query.get_compiler(connection=connection)
         assembled = compiler.as_sql()
         self._expressions = [expression for expression, _sql, _alias in compiler.select]
@@ -100,16 +109,20 @@ class Select(_Statement):
 
     def all(self, **values: Any) -> list[list[Any]]:
         """Return all rows."""
+        connection = _connection()
         with connection.cursor() as cursor:
-            self._run(cursor, values)
-            return [_converted(self, self._expressions, row) for row in cursor.fetchall()]
+            self._run(connection, cursor, values)
+            return [
+                _converted(self, self._expressions, row, connection=connection) for row in cursor.fetchall()
+            ]
 
     def first(self, **values: Any) -> list[Any] | None:
         """Return the first row, or None if there is none."""
+        connection = _connection()
         with connection.cursor() as cursor:
-            self._run(cursor, values)
+            self._run(connection, cursor, values)
             row = cursor.fetchone()
-        return None if row is None else _converted(self, self._expressions, row)
+        return None if row is None else _converted(self, self._expressions, row, connection=connection)
 
 
 class SelectInstances(Generic[_M]):
@@ -130,7 +143,7 @@ class SelectInstances(Generic[_M]):
 
     def _make(self, row: list[Any]) -> _M:
         names = [field.attname for field in self._model._meta.concrete_fields]
-        instance = self._model.from_db(connection.alias, names, row[: len(names)])
+        instance = self._model.from_db(DEFAULT_DB_ALIAS, names, row[: len(names)])
         for name, index in self._select.annotations.items():
             setattr(instance, name, row[index])
         return instance
@@ -144,14 +157,15 @@ class Update(_Statement):
         self._build = build
         self._changes = changes
 
-    def _assemble(self) -> tuple[str, Sequence[Any]]:
+    def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
         query: Any = self._build().query.chain(sql.UpdateQuery)
         query.add_update_values(self._changes)
         return cast(tuple[str, Sequence[Any]], query.get_compiler(connection=connection).as_sql())
 
     def __call__(self, **values: Any) -> int:
+        connection = _connection()
         with connection.cursor() as cursor:
-            self._run(cursor, values)
+            self._run(connection, cursor, values)
             return int(cursor.rowcount)
 
 
@@ -162,13 +176,14 @@ class Delete(_Statement):
         super().__init__()
         self._build = build
 
-    def _assemble(self) -> tuple[str, Sequence[Any]]:
+    def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
         query = self._build().query.chain(sql.DeleteQuery)
         return cast(tuple[str, Sequence[Any]], query.get_compiler(connection=connection).as_sql())
 
     def __call__(self, **values: Any) -> None:
+        connection = _connection()
         with connection.cursor() as cursor:
-            self._run(cursor, values)
+            self._run(connection, cursor, values)
 
 
 class Insert(_Statement, Generic[_M]):
@@ -180,7 +195,7 @@ class Insert(_Statement, Generic[_M]):
         self._key = model._meta.pk
         self._fields = [field for field in model._meta.local_concrete_fields if field is not self._key]
 
-    def _assemble(self) -> tuple[str, Sequence[Any]]:
+    def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
         query = sql.InsertQuery(self._model)
         query.insert_values(self._fields, [self._model()], raw=True)
         compiler: Any = query.get_compiler(connection=connection)
@@ -189,7 +204,8 @@ class Insert(_Statement, Generic[_M]):
         return statement, []
 
     def __call__(self, instance: _M) -> _M:
-        statement, _none = self._assembled()
+        connection = _connection()
+        statement, _none = self._assembled(connection)
         values = [
             field.get_db_prep_save(field.pre_save(instance, add=True), connection) for field in self._fields
         ]
@@ -197,11 +213,13 @@ class Insert(_Statement, Generic[_M]):
             cursor.execute(statement, values)
             [instance.pk] = cursor.fetchone()
         instance._state.adding = False
-        instance._state.db = connection.alias
+        instance._state.db = DEFAULT_DB_ALIAS
         return instance
 
 
-def _converted(owner: object, expressions: Sequence[Any], row: Sequence[Any]) -> list[Any]:
+def _converted(
+    owner: object, expressions: Sequence[Any], row: Sequence[Any], *, connection: Any
+) -> list[Any]:
     """Return the values of a row as the ORM would. The converters belong to the connection of this thread."""
     known: dict[Any, list[tuple[int, Any, list[Any]]]] = _of_thread.__dict__.setdefault("converters", {})
     key = owner, connection.vendor

@@ -22,6 +22,10 @@ WITH RECURSIVE path(id, parent_id, steps) AS (
     WHERE path.steps < %s AND path.id <> %s
 )
 """
+_SENT = frozenset(
+    {"parent", "depth", "role", "text", "token_count", "token_vocabulary", "hidden_at", "vetted_text"}
+)
+"""What a request to a model needs of a message."""
 _NONE = 0
 """No message has this ID."""
 
@@ -40,6 +44,7 @@ class _Statements:
 
     def __init__(self) -> None:
         self.message = Columns(apps.get_model("chat.Message"), alias="m")
+        self.sent = Columns(apps.get_model("chat.Message"), alias="m", only=_SENT)
         self.generation = Columns(apps.get_model("chat.Generation"), alias="g")
         self.chat_model = Columns(apps.get_model("catalogue.ChatModel"), alias="c")
         read = f"""
@@ -53,7 +58,7 @@ LEFT JOIN {self.chat_model.name} c ON c.id = g.model_id
 """
         on_path = f"FROM path JOIN {self.message.name} m ON m.id = path.id"
         self.ids = f"{_PATH} SELECT id FROM path"
-        self.messages = f"{_PATH} SELECT {self.message.names} {on_path} ORDER BY m.depth DESC"
+        self.messages = f"{_PATH} SELECT {self.sent.names} {on_path} ORDER BY m.depth DESC"
         self.branch = f"{_PATH} {read} {on_path} {joins} ORDER BY m.depth"
         self.by_id = f"{read} FROM {self.message.name} m {joins} WHERE m.id IN ({{ids}}) ORDER BY m.depth"
 
@@ -71,11 +76,14 @@ def branch_ids(tip: int | None, *, limit: int) -> list[int]:
 
 
 def branch_messages(tip: int | None, *, limit: int) -> list[Any]:
-    """Return up to `limit` messages of the branch that ends at `tip`, newest first. Takes one query."""
+    """Return up to `limit` messages of the branch that ends at `tip`, newest first. Takes one query.
+
+    They have only the fields that a request to a model needs.
+    """
     if tip is None:
         return []
     statements = _statements()
-    return [statements.message.make(row) for row in _rows(statements.messages, [tip, limit, _NONE])]
+    return [statements.sent.make(row) for row in _rows(statements.messages, [tip, limit, _NONE])]
 
 
 def read_branch(tip: int | None, *, limit: int, since: int | None = None) -> list[Read]:

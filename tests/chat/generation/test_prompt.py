@@ -5,6 +5,7 @@ import uuid
 import pytest
 from django.conf import LazySettings
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
@@ -106,3 +107,16 @@ def test_a_message_keeps_its_number_of_tokens(alice: User, model: ChatModel) -> 
     assert ending.finish(job=job, runner="a", outcome=outcome, request=None, now=timezone.now())
     answer.refresh_from_db()
     assert (answer.text, answer.token_count) == ("four five six seven eight", 5)
+
+
+def test_a_request_takes_one_query(
+    alice: User, model: ChatModel, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    generation = send(alice, "One")
+    for text in ("Two", "Three"):
+        end(generation, "Fine.")
+        generation = send(alice, text, after=generation)
+    [job] = journal.claim(runner="a", limit=1, now=timezone.now())
+    with django_assert_num_queries(1):
+        request = prompt.prepare(job.generation)
+    assert [message.text for message in request.messages[-5:]] == ["One", "Fine.", "Two", "Fine.", "Three"]
