@@ -83,7 +83,6 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if PUBLIC_URL el
 # --- The application -------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",
     "chatsite.admin.Config",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conversations.server.management.commands.serve import listening_hosts
-from tests.site import Site
+from conversations.server.management.addresses import listening_hosts
+from tests.site import Process, Site
 
 
 @pytest.mark.parametrize("port", ["0", "fixed"])
@@ -25,3 +25,12 @@ def test_localhost_works_however_it_is_resolved(tmp_path: Path, port: str) -> No
             assert httpx.get(f"http://{literal}:{shown.port}/accounts/login/").status_code == 200
     finally:
         site.web.end()
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        web = Process("serve", env=Site(tmp_path / "data", PORT=port).settings)
+        web.wait_for(rf"Can't listen on localhost:{port}\. Another program may be using it\.")
+        assert web.popen.wait(20) == 1
+        web.end()

@@ -3,7 +3,7 @@
 import pytest
 from django.conf import LazySettings
 
-from conversations.server.management.commands import serve
+from conversations.server.management import addresses
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from conversations.server.management.commands import serve
 def test_localhost_is_both_loopback_addresses(
     monkeypatch: pytest.MonkeyPatch, host: str, port: int, has_ipv6: bool, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(serve, "_has_ipv6_loopback", lambda: has_ipv6)
-    assert serve.listening_hosts(host, port) == expected
+    monkeypatch.setattr(addresses, "_has_ipv6_loopback", lambda: has_ipv6)
+    assert addresses.listening_hosts(host, port) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,6 @@ def test_localhost_is_both_loopback_addresses(
 def test_the_address_to_open_is_localhost_on_this_machine(
     host: str, address: str, settings: LazySettings
 ) -> None:
-    assert serve.address_of(host, 8000) == address
+    assert addresses.address_of(host, 8000) == address
     settings.PUBLIC_URL = "https://chat.example.org"
-    assert serve.address_of(host, 8000) == "https://chat.example.org"
+    assert addresses.address_of(host, 8000) == "https://chat.example.org"
