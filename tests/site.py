@@ -41,6 +41,15 @@ def wait_until(is_so: Callable[[], Any], *, seconds: float = 20, what: str = "it
         time.sleep(0.01)
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the process IDs of the children of a process, of their children, and so on."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text(encoding="ascii").split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
 class Process:
     """A `manage.py` process whose output is read line by line."""
 

@@ -27,6 +27,9 @@ DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 HOST = env.str("HOST", "localhost")
 PORT = env.int("PORT", 8000, validate=validate.Range(min=0, max=65535))
 
+# How many web processes serve the site together.
+PROCESSES = env.str("PROCESSES", "auto", validate=validate.Regexp(r"(auto|[1-9]\d?)\Z"))
+
 # The address that people type. With https, it turns on secure cookies and HSTS.
 PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
@@ -296,7 +299,7 @@ LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {"plain": {"format": "{asctime} {process} {levelname} {name}: {message}", "style": "{"}},
     "filters": {"repeats": {"()": "chatsite.logs.CollapseRepeats"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["repeats"]}},
     "root": {"handlers": ["console"], "level": "WARNING"},

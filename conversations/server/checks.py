@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from conversations.llm import embedded
-from conversations.server.selectors import problem_of_layout
+from conversations.server.selectors import problem_of_layout, problem_of_sharing, process_count
 
 
 @register()
@@ -86,6 +86,13 @@ def check_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register()
+def check_processes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Check that the site has what it needs to run several processes."""
+    problem = problem_of_sharing() if process_count() > 1 else ""
+    return [Error(problem, hint="Set PROCESSES to 1 or auto.", id="server.E007")] if problem else []
 
 
 @register(Tags.database)

@@ -1,7 +1,14 @@
 """Read what the server must know before it starts."""
 
+import os
+import sys
+
 from django.conf import settings
 from django.db import connection
+
+from conversations.catalogue import selectors as catalogue
+from conversations.catalogue.models import ChatModel
+from conversations.server import rules
 
 OLD_TABLE = "conversations_user"
 
@@ -20,4 +27,29 @@ def problem_of_layout() -> str:
     return (
         f"This database is from before the first release. Its tables have different names, so it can't be migrated. "
         f"{remedy}, then start again. The site sets up an empty database by itself."
+    )
+
+
+def problem_of_sharing() -> str:
+    """Return what several processes need that this site doesn't have, or an empty text."""
+    if not sys.platform.startswith("linux"):
+        return "Only Linux distributes the connections of one port among several processes."
+    if connection.vendor != "postgresql" or not settings.REDIS_URL:
+        return "Several processes need PostgreSQL (DATABASE_URL) and Redis (REDIS_URL)."
+    return ""
+
+
+def uses_demo_model() -> bool:
+    """Return whether answers come from the demo model, which runs on this machine."""
+    return ChatModel.Provider.EMBEDDED.value in catalogue.providers()
+
+
+def process_count() -> int:
+    """Return how many web processes to run."""
+    return rules.process_count(
+        settings.PROCESSES,
+        # Fewer than the machine has if this process may only use some.
+        cores=len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else 1,
+        can_share=not problem_of_sharing(),
+        uses_demo_model=uses_demo_model(),
     )

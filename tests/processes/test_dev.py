@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import ROOT, Process, wait_until
+from tests.site import ROOT, Process, descendants, wait_until
 
 STARTED = r"Chat: +(http://localhost:\d+)/"
 
@@ -24,16 +24,7 @@ def test_the_site_starts_with_a_fake_model_and_restarts_after_a_change(developme
     development.wait_for(STARTED)
     os.utime(ROOT / "conversations" / "chat" / "views.py")
     development.wait_for(rf"(?s){STARTED}.*{STARTED}")
-    group = children(development.popen.pid)
+    group = descendants(development.popen.pid)
     assert len(group) >= 3
     assert development.end(signal.SIGINT) in {0, -signal.SIGTERM}
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in group))
-
-
-def children(pid: int) -> list[int]:
-    """Return the process IDs of all descendants."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text(encoding="ascii").split():
-            found += [int(child), *children(int(child))]
-    return found

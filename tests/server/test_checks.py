@@ -9,7 +9,7 @@ import pytest
 from django.conf import LazySettings
 from django.core import checks
 
-from conversations.server.checks import check_production
+from conversations.server.checks import check_processes, check_production
 from tests.site import ROOT
 
 FINE = {
@@ -60,3 +60,11 @@ def test_no_email_is_sent_outside_production(environment: str, backend: str, tmp
     ).stdout
     assert printed.startswith(f"django.core.mail.backends.{backend}.EmailBackend")
     assert ("held-mails" in printed) == (backend == "filebased")
+
+
+@pytest.mark.parametrize(("processes", "expected"), [("2", ["server.E007"]), ("1", []), ("auto", [])])
+def test_several_processes_need_services_that_they_share(
+    settings: LazySettings, processes: str, expected: list[str]
+) -> None:
+    settings.PROCESSES, settings.REDIS_URL = processes, ""
+    assert [found.id for found in check_processes(None)] == expected

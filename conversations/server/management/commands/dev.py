@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+from conversations.server.management.supervisor import MANAGE
 
 
 class Command(BaseCommand):

@@ -1,9 +1,13 @@
-"""Prepare and serve the site in one process: `manage.py serve`."""
+"""Prepare the site and serve it, in one process or several: `manage.py serve`."""
 
+import asyncio
 import hashlib
 import os
 import secrets
 import socket
+import sys
+from argparse import SUPPRESS
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 from django.utils import autoreload, timezone
 
 from conversations.access.services import terms
@@ -19,7 +24,8 @@ from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
 from conversations.catalogue.services import sync_catalogue
 from conversations.server.management.addresses import address_of, bind, listening_hosts
-from conversations.server.selectors import problem_of_layout
+from conversations.server.management.supervisor import MANAGE, READY, Supervisor
+from conversations.server.selectors import problem_of_layout, process_count, uses_demo_model
 
 
 class Command(BaseCommand):
@@ -30,15 +36,27 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reload", action="store_true", help="Restart when the code changes.")
+        # For the processes of the supervisor, which has prepared the site.
+        parser.add_argument("--sockets", type=int, nargs="+", default=[], help=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["reload"]:
+        if options["sockets"]:
+            self._serve_for_supervisor(options["sockets"])
+        elif options["reload"]:
             # Runs the function in a thread of another process, and starts that process again after each change.
-            autoreload.run_with_reloader(self._prepare_and_serve, handles_signals=False)
+            autoreload.run_with_reloader(self._prepare_and_serve)
         else:
-            self._prepare_and_serve(handles_signals=True)
+            self._prepare()
+            if (count := process_count()) > 1:
+                self._supervise(count)
+            else:
+                self._serve(handles_signals=True)
 
-    def _prepare_and_serve(self, *, handles_signals: bool) -> None:
+    def _prepare_and_serve(self) -> None:
+        self._prepare()
+        self._serve(handles_signals=False)
+
+    def _prepare(self) -> None:
         if problem := problem_of_layout():
             raise CommandError(problem)
         call_command("migrate", interactive=False, verbosity=0)
@@ -46,7 +64,6 @@ class Command(BaseCommand):
         sync_catalogue()
         terms.ensure_terms(now=timezone.now())
         self._collect_static_files()
-        self._serve(handles_signals=handles_signals)
 
     def _make_first_admin(self) -> None:
         """Create an admin if there is none, from Django's own variables, and show the password once."""
@@ -79,30 +96,70 @@ class Command(BaseCommand):
         # Imported here because it reads the manifest of the static files, which may have just been written.
         from conversations.server.management import web
 
-        sockets = self._bind()
-        host, port = sockets[0].getsockname()[:2]
-        # Read now, because the database can't be queried directly once the event loop runs.
-        model = catalogue_line()
+        sockets = _bind_all(settings.PORT)
+        when_ready = self._announcement(sockets[0])
+        web.serve(sockets, when_ready=when_ready, handles_signals=handles_signals)
+
+    def _serve_for_supervisor(self, numbers: list[int]) -> None:
+        from conversations.server.management import web
+
+        channel = socket.socket(fileno=sys.stdin.fileno())
         web.serve(
-            sockets,
-            when_ready=lambda: self._say_where(address_of(host, port), model=model),
-            handles_signals=handles_signals,
+            [socket.socket(fileno=number) for number in numbers],
+            when_ready=lambda: channel.sendall(READY),
+            supervisor=channel,
         )
 
-    def _bind(self) -> list[socket.socket]:
-        hosts = listening_hosts(settings.HOST, settings.PORT)
-        try:
-            return [bind(host, settings.PORT) for host in hosts]
-        except OSError as error:
-            raise CommandError(
-                f"Can't listen on {settings.HOST}:{settings.PORT}. Another program may be using it. "
-                "Set PORT to another number."
-            ) from error
+    def _supervise(self, count: int) -> None:
+        # Sharing the port is possible only for sockets that ask for it, so another program's socket makes this fail.
+        for unshared in _bind_all(settings.PORT):
+            unshared.close()
+        # These stay open and never listen. They keep the port while no process is running.
+        reserved = _bind_all(settings.PORT, is_shared=True)
+        port = reserved[0].getsockname()[1]
+        when_ready = self._announcement(reserved[0])
+        # There is only one demo model, so only one process generates answers if it is used.
+        others = {"GENERATION_RUNNER": "worker"} if uses_demo_model() else {}
+        supervisor = Supervisor(
+            [*MANAGE, "serve", "--skip-checks", "--sockets"],
+            environments=[{}, *[others] * (count - 1)],
+            bind=lambda: [bind(bound.getsockname()[0], port, is_shared=True) for bound in reserved],
+            when_ready=when_ready,
+        )
+        _close_connections()
+        if not asyncio.run(supervisor.run()):
+            raise CommandError("The site did not start, because one of its processes ended.")
+
+    def _announcement(self, bound: socket.socket) -> Callable[[], None]:
+        """Return a function that says where the site is."""
+        host, port = bound.getsockname()[:2]
+        # Read now, because the database can't be queried directly once the event loop runs.
+        model = catalogue_line()
+        return lambda: self._say_where(address_of(host, port), model=model)
 
     def _say_where(self, address: str, *, model: str) -> None:
         self.stdout.write(f"Model:        {model}\nChat:         {address}/\nAdmin:        {address}/admin/")
         self.stdout.write("Ready. Stop with Ctrl+C.")
         self.stdout.flush()
+
+
+def _bind_all(port: int, *, is_shared: bool = False) -> list[socket.socket]:
+    """Return a bound socket for each address of the site. Raises CommandError if another program has it."""
+    try:
+        return [bind(host, port, is_shared=is_shared) for host in listening_hosts(settings.HOST, port)]
+    except OSError as error:
+        raise CommandError(
+            f"Can't listen on {settings.HOST}:{port}. Another program may be using it. Set PORT to another number."
+        ) from error
+
+
+def _close_connections() -> None:
+    """Close this process's connections to the database, including those kept for reuse."""
+    found: Any
+    for found in connections.all():
+        found.close()
+        if found.vendor == "postgresql":
+            found.close_pool()
 
 
 def catalogue_line() -> str:
