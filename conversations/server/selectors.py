@@ -52,4 +52,11 @@ def process_count() -> int:
         cores=len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else 1,
         can_share=not problem_of_sharing(),
         uses_demo_model=uses_demo_model(),
+        has_local_database=_has_local_database(),
     )
+
+
+def _has_local_database() -> bool:
+    # PostgreSQL's socket is a path, or the default if there is no name.
+    host = str(settings.DATABASES["default"].get("HOST") or "")
+    return host in {"", "localhost", "127.0.0.1", "::1"} or host.startswith("/")

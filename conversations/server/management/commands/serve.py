@@ -25,6 +25,7 @@ from conversations.catalogue.models import ChatModel
 from conversations.catalogue.services import sync_catalogue
 from conversations.server.management.addresses import address_of, bind, listening_hosts
 from conversations.server.management.supervisor import MANAGE, READY, Supervisor
+from conversations.server.rules import environments
 from conversations.server.selectors import problem_of_layout, process_count, uses_demo_model
 
 
@@ -118,11 +119,9 @@ class Command(BaseCommand):
         reserved = _bind_all(settings.PORT, is_shared=True)
         port = reserved[0].getsockname()[1]
         when_ready = self._announcement(reserved[0])
-        # There is only one demo model, so only one process generates answers if it is used.
-        others = {"GENERATION_RUNNER": "worker"} if uses_demo_model() else {}
         supervisor = Supervisor(
             [*MANAGE, "serve", "--skip-checks", "--sockets"],
-            environments=[{}, *[others] * (count - 1)],
+            environments=environments(count, uses_demo_model=uses_demo_model()),
             bind=lambda: [bind(bound.getsockname()[0], port, is_shared=True) for bound in reserved],
             when_ready=when_ready,
         )
