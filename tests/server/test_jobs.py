@@ -1,8 +1,11 @@
 """The server's background jobs."""
 
 import asyncio
+import ctypes
 import datetime as dt
 import gc
+import subprocess
+import sys
 
 import pytest
 from django.conf import LazySettings
@@ -15,6 +18,7 @@ from conversations.review.models import ReviewCase
 from conversations.review.services import reviewing
 from conversations.server.jobs import housekeeping, memory
 from tests.factories import LEAD, make_reports, make_staff
+from tests.site import ROOT
 
 HOUR = dt.timedelta(hours=1)
 
@@ -78,3 +82,29 @@ async def test_memory_is_released_until_the_job_is_cancelled(monkeypatch: pytest
             await task
     finally:
         gc.callbacks.remove(note)
+
+
+# Prints statistics of each heap after four threads have allocated memory at the same time.
+HEAPS = """
+import ctypes, threading
+from conversations.server.jobs import memory
+{call}
+together = threading.Barrier(4)
+def allocate():
+    kept = [bytearray(2_000) for _ in range(100)]
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="This C library has one heap.")
+@pytest.mark.parametrize(("call", "is_one"), [("memory.use_one_heap()", True), ("", False)])
+def test_all_threads_share_one_heap(call: str, is_one: bool) -> None:
+    code = HEAPS.format(call=call)
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={}, check=True, capture_output=True, text=True
+    )
+    assert (found.stderr.count("Arena ") == 1) is is_one

@@ -79,6 +79,7 @@ def serve(
             _stop_with(supervisor)
         when_ready()
 
+    memory.use_one_heap()
     # The event loop waits this long for the interpreter lock each time a rendering thread holds it. Python's default of
     # 5 ms adds up, because a request changes threads dozens of times.
     sys.setswitchinterval(SWITCH_SECONDS)
