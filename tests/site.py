@@ -125,6 +125,8 @@ class Site:
         self.settings = {
             "DATA_DIR": str(data_dir),
             "PORT": "0",
+            # On every machine, whatever its number of cores.
+            "PROCESSES": "1",
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
             # A port with no server, for tests that need no upstream.
             "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
