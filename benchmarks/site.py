@@ -3,7 +3,7 @@
 import argparse
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,18 @@ def require_proc(parser: argparse.ArgumentParser) -> None:
     """End the program with an error on systems that don't show the CPU and memory of processes in /proc."""
     if not Path("/proc/self/stat").exists():
         parser.error("This benchmark reads CPU and memory from /proc, which this system does not have.")
+
+
+def add_settings_option(parser: argparse.ArgumentParser) -> None:
+    """Add an option for settings of the site, which end up in `options.settings`."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="run the site with this setting, such as REDIS_URL (can be repeated)",
+    )
 
 
 @contextmanager
@@ -81,8 +93,11 @@ def prepare(folder: Path, *, people: int, with_static_files: bool = False) -> li
     return sign_in_people(people)
 
 
-def serve(upstream: str, *, folder: Path, streams: int, **settings: str) -> Process:
-    """Start the real server on a free port, with caps too high to affect the results."""
+def serve(upstream: str, *, folder: Path, streams: int, settings: Sequence[str] = (), **more: str) -> Process:
+    """Start the real server on a free port, with caps too high to affect the results.
+
+    Settings are of the form NAME=VALUE, or keyword arguments.
+    """
     _ignore_settings_of_this_machine()
     environment = {
         "CHAT_MAX_OUTPUT_TOKENS": "1000000",
@@ -96,7 +111,8 @@ def serve(upstream: str, *, folder: Path, streams: int, **settings: str) -> Proc
         "OPENAI_BASE_URL": upstream,
         "PORT": "0",
         "UPSTREAM_ANSWER_SECONDS": "3600",
-        **settings,
+        **dict(setting.split("=", 1) for setting in settings),
+        **more,
     }
     return Process("manage.py", "serve", environment=environment)
 

@@ -84,7 +84,9 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[dict[str, float], di
     arguments = [f"--rate={options.rate}", f"--count={options.deltas}", f"--chars={options.chars}"]
     with Process("-m", "benchmarks.upstream", *arguments) as upstream:
         base_url = upstream.hear()
-        with site.serve(base_url, folder=folder, streams=options.streams) as server:
+        with site.serve(
+            base_url, folder=folder, streams=options.streams, settings=options.settings
+        ) as server:
             origin, url = site.addresses(server)
             read(server, url=url, origin=origin, people=warm_up, **shape)
             reading = read(server, url=url, origin=origin, people=people, **shape)
@@ -127,6 +129,7 @@ def main() -> int:
         "--ramp", type=float, default=4, help="seconds over which the streams start (default 4)"
     )
     parser.add_argument("--no-floor", action="store_true", help="measure only the site")
+    site.add_settings_option(parser)
     options = parser.parse_args()
     site.require_proc(parser)
     options.timeout = 60 + 4 * (options.deltas / options.rate if options.rate else 0)

@@ -122,8 +122,10 @@ def count_statements(upstream: str, folder: Path, cookies: list[str], options: a
     """Return the number of database statements per turn, including those of background work."""
     counter = folder / "counter"
     counter.write_bytes(bytes(8))
-    settings = {"DJANGO_SETTINGS_MODULE": "benchmarks.counting", "BENCHMARK_COUNTER": str(counter)}
-    with site.serve(upstream, folder=folder, streams=options.people, **settings) as server:
+    more = {"DJANGO_SETTINGS_MODULE": "benchmarks.counting", "BENCHMARK_COUNTER": str(counter)}
+    with site.serve(
+        upstream, folder=folder, streams=options.people, settings=options.settings, **more
+    ) as server:
         origin, url = site.addresses(server)
         target = Target(server, url=url, origin=origin)
         target.read(closed_loop(cookies[:1], turns=2, name="warm up, counting"))
@@ -141,7 +143,9 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     arguments = ["--rate=0", f"--count={options.deltas}", "--chars=5"]
     with Process("-m", "benchmarks.upstream", *arguments) as upstream:
         base_url = upstream.hear()
-        with site.serve(base_url, folder=folder, streams=options.open_people) as server:
+        with site.serve(
+            base_url, folder=folder, streams=options.open_people, settings=options.settings
+        ) as server:
             origin, url = site.addresses(server)
             target = Target(server, url=url, origin=origin)
             target.read(warm_up)
@@ -186,6 +190,7 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=6, help="seconds at each rate (default 6)")
     parser.add_argument("--open-people", type=int, default=100, help="people in the open loop (default 100)")
+    site.add_settings_option(parser)
     options = parser.parse_args()
     site.require_proc(parser)
     with tempfile.TemporaryDirectory(prefix="chatsite-benchmark-") as folder, site.scratch_database():
