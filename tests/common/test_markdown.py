@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from django.utils import translation
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from conversations.common.rendering import markdown
-from conversations.common.rendering.markdown import Change, MarkdownStream, render_markdown
+from conversations.common.rendering.growth import Change
+from conversations.common.rendering.markdown import MarkdownStream, render_markdown
 from conversations.common.rendering.parser import parse
 from tests.common.helpers import (
     FRAGMENTS,
@@ -45,6 +46,96 @@ def test_the_open_part_matches_a_full_parse(text: str, lengths: list[int]) -> No
         page.apply(stream.feed(piece))
         parsed = markdown._Piece(stream._text, {}).rendered(is_finished=False).html
         assert without_blanks(page.html) == without_blanks(parsed)
+
+
+in_lines = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "a ",
+                "foo",
+                "b. ",
+                ", ",
+                " ",
+                "  ",
+                "é",
+                "日本",
+                "。",
+                "(",
+                ") ",
+                "! ",
+                "'s ",
+                '"',
+                "- ",
+                ": ",
+                "x_y",
+            ),
+            *(
+                "*",
+                "**",
+                "***",
+                "_",
+                "__",
+                "~~",
+                "~",
+                "`",
+                "``",
+                "*a* ",
+                "**b** ",
+                "`c` ",
+                "~~d~~ ",
+                "**e `f` *g* h** ",
+            ),
+            *(
+                "[",
+                "]",
+                "](",
+                "[x](https://e.f) ",
+                "![i](https://i.j) ",
+                "[x](y:z) ",
+                "[n]",
+                "1. ",
+                "+ ",
+                "=",
+                "\u200b",
+                "🙂",
+            ),
+        ]
+    ),
+    max_size=30,
+).map("".join)
+starts = st.sampled_from(
+    [
+        "",
+        "# ",
+        "- ",
+        "> ",
+        "1. x\n   - ",
+        "- > ",
+        "x\n",
+        "| a\n",
+        "[n]: https://n.o\n\n",
+        "a *b\n",
+        "> " * 22,
+        "- " * 11,
+    ]
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(starts, in_lines, sizes)
+@example("[n]: https://n.o\n\n", "b [n] c", [1, 4])
+@example("> " * 22, "bc *d **e** f* g", [1, 20])
+@example("", "b,_c_ d", [2, 5])
+def test_a_line_that_grows_matches_a_full_parse(start: str, line: str, lengths: list[int]) -> None:
+    """Check that parsing only the end of a line gives the same HTML as parsing the whole text."""
+    stream, page = MarkdownStream(), Page()
+    for piece in (start + "A", *chunks(line, lengths)):
+        page.apply(stream.feed(piece))
+        parsed = markdown._Piece(stream._text, {}).rendered(is_finished=False).html
+        assert without_blanks(page.html) == without_blanks(parsed)
+        if stream._growing is not None:
+            assert without_blanks(stream._growing.rendered().html) == without_blanks(parsed)
 
 
 @settings(max_examples=200, deadline=None)

@@ -4,6 +4,8 @@ There are two defences: HTML in a text is shown as text, and all output goes thr
 other sites (an image is replaced by its text and host), and links show where they lead.
 """
 
+import re
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -13,13 +15,15 @@ from pyromark.event import Range
 from . import highlighting
 from .links import host_of, safe_address
 from .maths import restore
-from .parser import BLOCKS, Parsed, References, name_and_details
+from .parser import BLOCKS, Event, Parsed, References, name_and_details
 from .sanitiser import escape_text
 
 _MAX_NESTING = 24
 """Lists, quotations and emphasis inside each other. Anything deeper is shown as it was written."""
 _MAX_ADDRESSES = 100_000
 """Total characters of the addresses in one text. An address defined once can be used thousands of times."""
+# Characters that may be the start of something, if they are shown as text.
+_MARKS = re.compile(r"[*_`~\[\]\\<&$\ufdd0-\ufdef]")
 _BREAKS = {"SoftBreak": "\n", "HardBreak": "<br>\n", "Rule": "<hr>\n"}
 _ALIGNMENTS = {"None": "", "Left": ' class="align-left"', "Center": ' class="align-center"'} | {
     "Right": ' class="align-right"'
@@ -43,24 +47,39 @@ class Rendered(NamedTuple):
     html: str
     levels: tuple[Level, ...]
     """The last block, the last block inside of it, and so on."""
+    events: Sequence[Event]
+
+    def has_open_marks(self) -> bool:
+        """Return whether the text of the last block has characters that later text could make a meaning of."""
+        for event, _span in reversed(self.events):
+            if isinstance(event, str):
+                continue
+            if "Text" in event and _MARKS.search(event["Text"]):
+                return True
+            if "Start" in event and name_and_details(event["Start"])[0] in BLOCKS:
+                return False
+        return False
 
 
-def render_html(parsed: Parsed, references: References, *, is_finished: bool) -> Rendered:
-    """Return the HTML of a text. Only finished code is highlighted, not each time it grows."""
-    return _Writer(parsed, references, is_finished=is_finished).rendered()
+def render_html(parsed: Parsed, references: References, *, is_finished: bool, depth: int = 0) -> Rendered:
+    """Return the HTML of a text that is inside of this number of blocks.
+
+    Only finished code is highlighted, not each time it grows.
+    """
+    return _Writer(parsed, references, is_finished=is_finished, depth=depth).rendered()
 
 
 class _Writer:
     """Writes the HTML of a parsed text."""
 
-    def __init__(self, parsed: Parsed, references: References, *, is_finished: bool) -> None:
+    def __init__(self, parsed: Parsed, references: References, *, is_finished: bool, depth: int) -> None:
         self._parsed = parsed
         self._references = references
         self._is_finished = is_finished
         self._has_placeholders = parsed.has_placeholders
         self._html: list[str] = []
         self._next = 0
-        self._depth = 0
+        self._depth = depth
         # Set at the start of a list item, quotation or table. Its first block has no direction of its own: a browser
         # ignores blocks that have one when it chooses the direction of the container, which also places the bullet,
         # the line beside the quotation or the columns.
@@ -84,6 +103,7 @@ class _Writer:
             tuple(
                 Level(tag, positions[begin], len(html) - positions[end]) for tag, begin, end in self._levels
             ),
+            self._parsed.events,
         )
 
     def _open(self, tag: str, html: str) -> None:

@@ -16,9 +16,10 @@ from django.utils.translation import get_language
 
 from . import highlighting
 from .cache import Cache
-from .html import Level, Rendered, render_html
+from .growth import FENCE, Change, Code, Line, change, growing
+from .html import Rendered, render_html
 from .parser import Parsed, References, block_starts, definitions, parse, with_content
-from .sanitiser import clean, clean_part, escape_text
+from .sanitiser import clean
 
 LONG_LIST = 1_000
 """After this many characters, a list is cut before its next item."""
@@ -34,31 +35,7 @@ _STEPS = 20
 _CACHED_CHARACTERS = 8_000_000
 
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
-# Characters without a special meaning in a line that starts with a letter.
-_PLAIN = r"(?:[^\W_]|[ ,.:?%'\"+/=\-\u3001\u3002\uff0c\uff1a\uff1f\uff01])"
-_PLAIN_TEXT = re.compile(rf"{_PLAIN}+")
-# The start of a line whose text starts with a letter, possibly inside a list item, quotation or heading.
-_LETTER_FIRST = re.compile(r" *+(?:(?:[-*+>]|[0-9]{1,9}[.)]|#{1,6}) ++)*+(?:[*_]{1,3}|[`\"'(\[])?[^\W\d_]")
-_WORD_END = re.compile(r"[^\W_]|[,.:?]")
-_FENCE = re.compile(r"(?P<indent> {0,3})(?P<marker>`{3,}+|~{3,}+)(?P<info>[^\r\n]*+)(?:\r\n|\r|\n)")
-# Characters that code doesn't keep as they are.
-_ODD_IN_CODE = re.compile(r"[\r\0\ud800-\udfff\ufdd0-\ufdef]")
 _OPEN_FENCE = re.compile(r"^(?:```|~~~)", re.MULTILINE)
-_HOLDS_WORDS = frozenset({"p", "li", "h"})
-"""The tags of blocks that can have direct text, except for the cells of a table, where words can contain a bar."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How the open HTML changed.
-
-    `depth` says how often to descend to the last child, starting from the element that holds the open HTML.
-    """
-
-    depth: int
-    html: str
-    is_addition: bool
-    """Whether the HTML is added to what that element contains, or replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +59,7 @@ class MarkdownStream:
         # Before the first feed, the page may show anything.
         self._open: Rendered | None = None
         # Set if the open block's HTML can grow with its text without being parsed again.
-        self._growing: _Code | _Words | None = None
+        self._growing: Code | Line | None = None
         # The length that the text must reach before it is parsed again.
         self._next_parse_length = 0
 
@@ -101,9 +78,7 @@ class MarkdownStream:
         self._text += text
         if self._growing is not None:
             if self._growing.can_grow(text):
-                return self._update(
-                    "", Change(self._growing.depth, self._growing.grow(text), is_addition=True)
-                )
+                return self._update("", self._growing.grow(text))
             self._open, self._growing = self._growing.rendered(), None
         if len(self._text) < self._next_parse_length:
             return self._update("", Change(0, "", is_addition=True))
@@ -113,12 +88,12 @@ class MarkdownStream:
         self._text = rest.text
         old, new = self._open, rest.rendered(is_finished=False)
         self._open = new
-        self._growing = _growing(rest.text, new)
+        self._growing = growing(rest.text, new)
         cost = cost_of(rest.text)
         self._next_parse_length = len(rest.text) + cost // _STEPS if cost > QUICK else 0
         if finished or old is None:
             return self._update(finished, Change(0, clean(new.html), is_addition=False))
-        return self._update("", _change(old, new))
+        return self._update("", change(old, new))
 
     def _update(self, finished: str, change: Change) -> MarkdownUpdate:
         return MarkdownUpdate(finished, change, self._offset)
@@ -211,7 +186,7 @@ def _last_line_start(window: str) -> int:
 
 def _fence_length(text: str, begin: int) -> int:
     """Return the length of the fenced code that starts here, or 0 if there is none. Unclosed code goes to the end."""
-    fence = _FENCE.match(text, begin)
+    fence = FENCE.match(text, begin)
     if fence is None or (fence["marker"][0] == "`" and "`" in fence["info"]):
         return 0
     marker = fence["marker"]
@@ -238,118 +213,6 @@ def _cuts(parsed: Parsed, text: str) -> Iterator[int]:
         elif begin is not None and start - begin >= LONG_LIST and text[start] not in " \t":
             yield start
             begin = start
-
-
-def _change(old: Rendered, new: Rendered) -> Change:
-    """Return the shortest change that turns one HTML into the other: in the last block that both have in common."""
-    depth, last = 0, Level("", 0, 0)
-    before = last
-    for was, now in zip(old.levels, new.levels, strict=False):
-        if (
-            was.tag != now.tag
-            or was.begin != now.begin
-            or old.html[last.begin : now.begin] != new.html[last.begin : now.begin]
-        ):
-            break
-        depth, before, last = depth + 1, was, now
-    old_content = old.html[before.begin : len(old.html) - before.after]
-    content = new.html[last.begin : len(new.html) - last.after]
-    if content.startswith(old_content):
-        return Change(depth, clean_part(content[len(old_content) :], parent=last.tag), is_addition=True)
-    return Change(depth, clean_part(content, parent=last.tag), is_addition=False)
-
-
-class _Growing:
-    """An open block whose HTML grows with its text, without being parsed again."""
-
-    def __init__(self, begun: Rendered) -> None:
-        self.depth = len(begun.levels)
-        self._begun = begun
-        self._grown: list[str] = []
-
-    def rendered(self) -> Rendered:
-        """Return the open HTML with what has been added."""
-        html, levels = self._begun
-        end = len(html) - levels[-1].after
-        return Rendered(html[:end] + "".join(self._grown) + html[end:], levels)
-
-    def _add(self, text: str) -> str:
-        self._grown.append(escape_text(text))
-        return self._grown[-1]
-
-
-class _Code(_Growing):
-    """A fenced code block without its end: its HTML grows with its text, except for what may be a closing fence."""
-
-    def __init__(self, begun: Rendered, *, marker: str, line: str) -> None:
-        super().__init__(begun)
-        self._marker = marker
-        self._line = line
-
-    def can_grow(self, text: str) -> bool:
-        """Return whether this text can be added without parsing the block again."""
-        return _ODD_IN_CODE.search(text) is None and not _has_marker(self._line + text, self._marker)
-
-    def grow(self, text: str) -> str:
-        """Return the HTML to add."""
-        # Of an incomplete line, only the first character that isn't a space matters.
-        line = (self._line + text).rpartition("\n")[2]
-        self._line = line.lstrip(" ")[:1]
-        return self._add(text)
-
-
-class _Words(_Growing):
-    """Text to which plain words can be added. Trailing spaces are held back until something follows them."""
-
-    def __init__(self, begun: Rendered, *, blanks: str) -> None:
-        super().__init__(begun)
-        self._blanks = blanks
-
-    def can_grow(self, text: str) -> bool:
-        """Return whether this text can be added without parsing the block again."""
-        return _PLAIN_TEXT.fullmatch(text) is not None
-
-    def grow(self, text: str) -> str:
-        """Return the HTML to add."""
-        text = self._blanks + text
-        visible = text.rstrip(" ")
-        self._blanks = text[len(visible) :]
-        return self._add(visible)
-
-
-def _has_marker(lines: str, marker: str) -> bool:
-    return any(line.lstrip(" ").startswith(marker) for line in lines.split("\n"))
-
-
-def _growing(piece: str, begun: Rendered) -> _Code | _Words | None:
-    """Return how this open piece can grow without being parsed again, or None if it can't."""
-    if not begun.levels:
-        return None
-    last = begun.levels[-1]
-    fence = _FENCE.match(piece)
-    if fence is not None:
-        marker = fence["marker"]
-        code = piece[fence.end() :]
-        if fence["indent"] or _ODD_IN_CODE.search(piece) or (marker[0] == "`" and "`" in fence["info"]):
-            return None
-        if last.tag != "code" or _has_marker(code, marker):
-            return None
-        # Load the language now, so that it is ready when the code ends.
-        highlighting.warm_up(fence["info"].strip().partition(" ")[0])
-        return _Code(begun, marker=marker[0], line=code.rpartition("\n")[2])
-    line = piece[max(piece.rfind("\n"), piece.rfind("\r")) + 1 :]
-    words = line.rstrip(" ")
-    if last.tag not in _HOLDS_WORDS or not words or not _WORD_END.match(words[-1]):
-        return None
-    letter = _LETTER_FIRST.match(line)
-    # The words must be direct text of the last block, unlike in an inner element.
-    if letter is None or letter.end() >= len(words) or not _ends_with(begun, escape_text(words[-1])):
-        return None
-    return _Words(begun, blanks=line[len(words) :])
-
-
-def _ends_with(rendered: Rendered, text: str) -> bool:
-    return rendered.html.endswith(text, 0, len(rendered.html) - rendered.levels[-1].after)
 
 
 def render_markdown(text: str) -> SafeString:

@@ -10,6 +10,7 @@ from pyromark.event import BrokenLink, Range
 
 from .maths import LESS_THAN, keep_formula_lines, keep_formulas, may_have_formulas
 
+Event = tuple[Any, Range]
 _OPTIONS = pyromark.Options.ENABLE_TABLES | pyromark.Options.ENABLE_STRIKETHROUGH
 BLOCKS = {"Paragraph", "Heading", "BlockQuote", "List", "Item", "CodeBlock"} | {
     "Table",
@@ -48,7 +49,7 @@ class Parsed:
     source: str
     """The text with placeholders. It has the same number of characters."""
     has_placeholders: bool
-    events: list[tuple[Any, Range]]
+    events: list[Event]
     _data: bytes | None = None
 
     @property
