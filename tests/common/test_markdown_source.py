@@ -101,6 +101,11 @@ def test_what_is_nested_too_deeply_stays_as_it_was_written() -> None:
     assert tags_of(html).count("blockquote") == 24
     assert "&gt; &gt; &gt; &gt; &gt; &gt; a" in html
     assert "<em>b</em>" in html
+    quotations = ">" * 5_000 + "a"
+    assert len(parse(quotations).events) < 200
+    assert text_of(render(quotations)).strip() == quotations[24:]
+    assert tags_of(render("- " * 70 + "a\n" + "-" * 70)).count("li") == 12
+    assert tags_of(render("a\n" + "-" * 70)) == ["h2"]
     assert tags_of(render("*a " * 40 + "b*" * 40)).count("em") < 24
 
 

@@ -28,10 +28,11 @@ MAX_BLOCK_LENGTH = 16_000
 
 Parsers are slow on some texts, and a model can be made to write them.
 """
-QUICK = 3_000
+QUICK = 9_000
 """A text up to this cost renders in less than 50 ms, whatever it contains."""
+_COSTLY = 3_000
 _STEPS = 20
-"""An open block that costs more than QUICK is parsed again each time it has grown by its cost divided by this."""
+"""An open block that costs more than _COSTLY is parsed again each time it has grown by its cost divided by this."""
 _CACHED_CHARACTERS = 8_000_000
 
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
@@ -90,7 +91,7 @@ class MarkdownStream:
         self._open = new
         self._growing = growing(rest.text, new)
         cost = cost_of(rest.text)
-        self._next_parse_length = len(rest.text) + cost // _STEPS if cost > QUICK else 0
+        self._next_parse_length = len(rest.text) + cost // _STEPS if cost > _COSTLY else 0
         if finished or old is None:
             return self._update(finished, Change(0, clean(new.html), is_addition=False))
         return self._update("", change(old, new))
@@ -114,9 +115,8 @@ class MarkdownStream:
 
 
 def cost_of(text: str) -> int:
-    """Return the cost of parsing a text: its length, plus a surcharge for characters that are slow to parse."""
-    lines = text.count("\n") + text.count("\r")
-    return len(text) + 8 * (text.count("[") + text.count("|")) + 15 * lines
+    """Return the cost of rendering a text: its length, plus a surcharge for each line, because it may be a block."""
+    return len(text) + 5 * (text.count("\n") + text.count("\r"))
 
 
 def is_quick(text: str, *, is_whole: bool = True) -> bool:

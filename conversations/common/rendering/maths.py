@@ -51,6 +51,11 @@ def may_have_formulas(text: str) -> bool:
     return ("\\" in text or "$" in text) and _MAY_BE_FORMULA.search(text) is not None
 
 
+def hide(text: str) -> str:
+    """Return the text with placeholders for all characters that Markdown could interpret."""
+    return text.translate(_IN_FORMULA)
+
+
 def restore(text: str) -> str:
     """Return the text with the original characters in place of the placeholders."""
     return text.translate(_ORIGINALS)
@@ -97,7 +102,7 @@ def _keep_lines(source: str, position: int, closer: str, *, indent: int, is_quot
             break
         first = _BLOCK_START.match(content)
         length = first.end() if first is not None else 0
-        kept.append(source[position:start] + content[:length].translate(_IN_FORMULA))
+        kept.append(source[position:start] + hide(content[:length]))
         kept.append(source[start + length : line.end()])
         position = line.end()
         if closer in content:
@@ -124,14 +129,14 @@ def keep_formulas(source: str, runs: Iterable[tuple[int, int, bool]], *, is_fini
 
 def _protected(formula: str, *, is_quoted: bool) -> str:
     if "\n" not in formula and "\r" not in formula:
-        return formula.translate(_IN_FORMULA)
+        return hide(formula)
     # Blanks at the end of a line would break it.
     formula = _LINE_END_BLANKS.sub(lambda blanks: blanks.group().translate(_PLACEHOLDERS), formula)
     if not is_quoted:
-        return formula.translate(_IN_FORMULA)
+        return hide(formula)
     kept: list[str] = []
     for number, line in enumerate(formula.splitlines(keepends=True)):
         prefix = _QUOTATION.match(line) if number else None
         length = prefix.end() if prefix is not None else 0
-        kept.append(line[:length] + line[length:].translate(_IN_FORMULA))
+        kept.append(line[:length] + hide(line[length:]))
     return "".join(kept)

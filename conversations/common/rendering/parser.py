@@ -8,7 +8,7 @@ from typing import Any
 import pyromark
 from pyromark.event import BrokenLink, Range
 
-from .maths import LESS_THAN, keep_formula_lines, keep_formulas, may_have_formulas
+from .maths import LESS_THAN, hide, keep_formula_lines, keep_formulas, may_have_formulas
 
 Event = tuple[Any, Range]
 _OPTIONS = pyromark.Options.ENABLE_TABLES | pyromark.Options.ENABLE_STRIKETHROUGH
@@ -24,6 +24,10 @@ BLOCKS = {"Paragraph", "Heading", "BlockQuote", "List", "Item", "CodeBlock"} | {
 _HTML = re.compile(
     r"<(?!(?:https?://|mailto:)[^\s<>]*>|[\w.+-]{1,254}@[\w.-]{1,254}>)(?<!\]\(<)(?<!\]: <)",
     re.IGNORECASE,
+)
+# The start of a line that opens more blocks inside each other than are ever shown. The rest of the line is text.
+_DEEP = re.compile(
+    r"^(?P<start>(?:[ \t]*+(?:>|(?:[-+*]|[0-9]{1,9}[.)])[ \t])){60})(?P<rest>[^\r\n]+)", re.MULTILINE
 )
 # NUL, lone surrogates and noncharacters, of which some are placeholders.
 _INVALID = re.compile(r"[\0\ud800-\udfff\ufdd0-\ufdef]")
@@ -74,6 +78,7 @@ def parse(text: str) -> Parsed:
     if "\0" in text or not text.isascii():
         text = _INVALID.sub("\ufffd", text)
     source = _HTML.sub(LESS_THAN, text) if "<" in text else text
+    source = _DEEP.sub(lambda line: line["start"] + hide(line["rest"]), source)
     if may_have_formulas(source):
         source = keep_formula_lines(source)
     return _parsed(source, has_placeholders=source is not text)
