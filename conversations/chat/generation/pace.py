@@ -6,10 +6,12 @@ import time
 # Until the bytes that had gathered have been read: one for the readers to ask, one for the event loop to receive them,
 # and one for the readers to take them.
 _ITERATIONS_TO_READ = 3
+SENDERS_AT_ONCE = 25
+"""How many viewers are woken in one iteration of the event loop. It looks after sockets between two iterations."""
 
 
 class Pace:
-    """One clock for all answers of a process, so that a loop iteration reads and sends for all of them at once.
+    """One clock for all answers of a process, which reads and sends for all of them together.
 
     Each iteration of the event loop and each read and frame has a fixed cost, so fewer of them leave CPU time for other
     work. A tick comes every 33 ms if reading and frames take at most a fifth of that and ticks are punctual. Otherwise
@@ -82,7 +84,8 @@ class Pace:
     def _tick(self) -> None:
         self._timer = None
         self._delay += self._WEIGHT * (max(self._loop.time() - self._due, 0.0) - self._delay)
-        _wake(self._readers)
+        readers, self._readers = self._readers, []
+        _wake(readers)
         self._loop.call_soon(self._let_read, _ITERATIONS_TO_READ, time.thread_time())
 
     def _let_read(self, iterations: int, begun: float) -> None:
@@ -96,12 +99,17 @@ class Pace:
             self._cost += self._WEIGHT * (self._noted - self._cost)
             self._noted = 0.0
             self._frames_due = self._due + self.interval
-            _wake(self._senders)
+            senders, self._senders = self._senders, []
+            self._send(senders)
         self._wind_up()
+
+    def _send(self, senders: list["asyncio.Future[None]"]) -> None:
+        _wake(senders[:SENDERS_AT_ONCE])
+        if others := senders[SENDERS_AT_ONCE:]:
+            self._loop.call_soon(self._send, others)
 
 
 def _wake(waiting: list["asyncio.Future[None]"]) -> None:
     for ticked in waiting:
         if not ticked.done():
             ticked.set_result(None)
-    waiting.clear()

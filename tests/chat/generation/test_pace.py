@@ -6,7 +6,7 @@ import pytest
 
 from conversations.chat.generation.feed import Grown, Reasoned, attach
 from conversations.chat.generation.live import LiveText, current_hub
-from conversations.chat.generation.pace import Pace
+from conversations.chat.generation.pace import SENDERS_AT_ONCE, Pace
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,19 @@ async def test_a_tick_wakes_all_at_once() -> None:
     await asyncio.sleep(0)
     read, sent = ["read 1", "read 2"], ["send 1", "send 2"]
     assert order == [*read, *(f"after {name}" for name in read), *sent, *(f"after {name}" for name in sent)]
+
+
+async def test_the_event_loop_can_do_other_work_while_a_crowd_is_sent_frames() -> None:
+    pace, order = Pace(), list[str]()
+
+    async def send() -> None:
+        await pace.sending()
+        if not order:
+            asyncio.get_running_loop().call_soon(order.append, "other work")
+        order.append("send")
+
+    await asyncio.gather(*(send() for _ in range(3 * SENDERS_AT_ONCE)))
+    assert order.index("other work") <= 2 * SENDERS_AT_ONCE
 
 
 async def test_under_extreme_load_only_frames_wait_longer() -> None:
