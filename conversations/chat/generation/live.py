@@ -20,6 +20,9 @@ from .transcript import Step
 class GrowingText:
     """A text that grows at its end. Calls `on_growth` each time it has grown."""
 
+    # A string takes 50 bytes beside its characters, so short pieces are joined.
+    _PIECE_CHARS = 1_000
+
     def __init__(self, on_growth: Callable[[], None]) -> None:
         self.length = 0
         """The number of characters known."""
@@ -34,11 +37,15 @@ class GrowingText:
 
     def append(self, text: str) -> None:
         """Add text at the end."""
-        if text:
+        if not text:
+            return
+        if self._pieces and len(self._pieces[-1]) < self._PIECE_CHARS:
+            self._pieces[-1] += text
+        else:
             self._starts.append(self.length)
             self._pieces.append(text)
-            self.length += len(text)
-            self._on_growth()
+        self.length += len(text)
+        self._on_growth()
 
     def put(self, offset: int, text: str) -> None:
         """Add text that starts at `offset`, skipping the part that is known already.
