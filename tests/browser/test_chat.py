@@ -375,6 +375,25 @@ def test_the_chat_works_without_script(
     expect(page.locator(".message--assistant")).to_contain_text("Plain, but it works.")
 
 
+def test_only_the_last_cell_and_the_last_row_of_a_table_change(page: Page, upstream: RunningUpstream) -> None:
+    gates = [upstream.hold() for _ in range(3)]
+    upstream.answer_with(
+        *("| a |\n|---|\n| b |\n| *c", gates[0], "* |\n", gates[1], "| `d` |\n", gates[2], "\nEnd."),
+    )
+    say(page, "Go")
+    cells = page.locator(".open td")
+    expect(cells).to_have_text(["b", "*c"])
+    page.locator(".open table").evaluate("table => { table.dataset.same = '1' }")
+    gates[0].release()
+    expect(cells).to_have_text(["b", "c"])
+    gates[1].release()
+    expect(cells).to_have_text(["b", "c", "d"])
+    assert page.locator(".open table[data-same] td").count() == 3
+    gates[2].release()
+    wait_for_end(page)
+    expect(page.locator(".done td")).to_have_text(["b", "c", "d"])
+
+
 def test_columns_of_a_table_are_aligned(page: Page, upstream: RunningUpstream) -> None:
     upstream.answer_with("| a | b | c |\n|:--|:-:|--:|\n| 1 | 2 | 3 |\n")
     say(page, "Go")
