@@ -136,6 +136,8 @@ def log_in(page: Page, name: str = ADMIN, path: str = "/accounts/login/") -> Non
 
 
 def say(page: Page, text: str) -> None:
+    # Before the script has run, Enter starts a new line.
+    page.wait_for_load_state()
     page.locator("#text").fill(text)
     page.locator("#text").press("Enter")
 
