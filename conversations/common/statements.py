@@ -11,11 +11,12 @@ list, can't be used.
 """
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Expression, Field, QuerySet, sql
+from django.db.models.constants import OnConflict
 from django.db.models.expressions import Col
 
 _M = TypeVar("_M", bound=models.Model)
@@ -215,6 +216,31 @@ class Insert(_Statement, Generic[_M]):
         instance._state.adding = False
         instance._state.db = DEFAULT_DB_ALIAS
         return instance
+
+
+class InsertMissing(_Statement):
+    """Inserts rows of a model, except those that exist already. Takes any objects with the model's attributes."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        super().__init__()
+        self._model = model
+        self._fields = [field for field in model._meta.local_concrete_fields if field is not model._meta.pk]
+
+    def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
+        query = sql.InsertQuery(self._model, on_conflict=OnConflict.IGNORE)
+        query.insert_values(self._fields, [self._model()], raw=True)
+        [(statement, _values)] = query.get_compiler(connection=connection).as_sql()
+        return statement, []
+
+    def __call__(self, rows: Iterable[object]) -> None:
+        connection = _connection()
+        statement, _none = self._assembled(connection)
+        values = [
+            [field.get_db_prep_save(getattr(row, field.attname), connection) for field in self._fields]
+            for row in rows
+        ]
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, values)
 
 
 def _converted(

@@ -1,5 +1,6 @@
 """Each statement of a turn is what the ORM would run with the same values, and a turn runs no more of them than today."""
 
+import dataclasses
 import datetime as dt
 import re
 import uuid
@@ -15,7 +16,15 @@ from django.utils import timezone
 from conversations.accounts import services as accounts
 from conversations.accounts.models import User
 from conversations.catalogue.models import ChatModel
-from conversations.chat.models import Conversation, Generation, GenerationChunk, Message, statements
+from conversations.chat.generation import journal
+from conversations.chat.models import (
+    Conversation,
+    Generation,
+    GenerationChunk,
+    Message,
+    PartKind,
+    statements,
+)
 from tests.factories import make_answer, make_turn
 
 pytestmark = pytest.mark.django_db
@@ -131,6 +140,24 @@ def test_inserts(alice: User, model: ChatModel) -> None:
         transaction.set_rollback(True)
 
     assert_same(insert, save)
+
+
+def test_chunks(alice: User, model: ChatModel) -> None:
+    generation = make_turn(alice, "Hi").generation
+    chunks = [
+        journal.Chunk(generation.pk, 0, PartKind.REASONING, 0, "Hm. %", 700),
+        journal.Chunk(generation.pk, 1, PartKind.TEXT, 0, "One", 700),
+    ]
+    values = [dataclasses.asdict(chunk) for chunk in chunks]
+    statements.insert_missing_chunks(chunks[:1])
+    statements.insert_missing_chunks(chunks)
+    stored = GenerationChunk.objects.order_by("part")
+    assert list(stored.values(*values[0])) == values
+    [ours] = sql_of(lambda: statements.insert_missing_chunks(chunks[:1]))
+    [orm] = sql_of(
+        lambda: GenerationChunk.objects.bulk_create([GenerationChunk(**values[0])], ignore_conflicts=True)
+    )
+    assert orm.split("VALUES")[0] in ours
 
 
 def test_the_owner_alone_may_write_and_only_in_conversations_in_view(

@@ -16,7 +16,14 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, prefetch_related_objects
 
-from conversations.chat.models import Generation, GenerationChunk, Message, MessagePart, PartKind
+from conversations.chat.models import (
+    Generation,
+    GenerationChunk,
+    Message,
+    MessagePart,
+    PartKind,
+    statements,
+)
 
 # Databases limit the number of terms in an SQL condition.
 _READ_AT_ONCE = 100
@@ -156,21 +163,7 @@ def commit(*, chunks: Sequence[Chunk]) -> None:
             .filter(pk__in={chunk.generation_id for chunk in chunks}, status=Generation.Status.RUNNING)
             .values_list("pk", flat=True)
         )
-        GenerationChunk.objects.bulk_create(
-            [
-                GenerationChunk(
-                    generation_id=chunk.generation_id,
-                    part=chunk.part,
-                    kind=chunk.kind,
-                    offset=chunk.offset,
-                    text=chunk.text,
-                    reasoning_ms=chunk.reasoning_ms,
-                )
-                for chunk in chunks
-                if chunk.generation_id in running
-            ],
-            ignore_conflicts=True,
-        )
+        statements.insert_missing_chunks(chunk for chunk in chunks if chunk.generation_id in running)
 
 
 def beat(*, runner: str, generation_ids: Sequence[int], now: dt.datetime) -> tuple[set[int], set[int]]:

@@ -5,7 +5,15 @@ A test compares each with what the ORM does.
 
 from django.db.models import Exists, F, OuterRef
 
-from conversations.common.statements import Delete, Given, Insert, Select, SelectInstances, Update
+from conversations.common.statements import (
+    Delete,
+    Given,
+    Insert,
+    InsertMissing,
+    Select,
+    SelectInstances,
+    Update,
+)
 
 from .conversations import Conversation, Message
 from .generations import Generation, GenerationChunk
@@ -19,6 +27,7 @@ def _field(model: type[Conversation | Message | Generation | GenerationChunk], n
 insert_conversation = Insert(Conversation)
 insert_message = Insert(Message)
 insert_generation = Insert(Generation)
+insert_missing_chunks = InsertMissing(GenerationChunk)
 
 sent_message = Select(
     lambda: Message.objects.filter(
