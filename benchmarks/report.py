@@ -46,7 +46,7 @@ def rounded(figures: dict[str, float]) -> dict[str, float]:
 
 def show(
     options: argparse.Namespace,
-    figures: dict[str, float],
+    figures: dict[str, Any],
     goals: list[dict[str, Any]],
     *,
     floor: dict[str, float] | None = None,
@@ -57,7 +57,7 @@ def show(
     floor = floor or {}
     for name, value in figures.items():
         beside = f"   (floor {floor[name]})" if name in floor else ""
-        print(f"{name:28} {value:>10}{beside}")
+        print(f"{name:28} {value!s:>10}{beside}")
     for goal in goals:
         verdict = "met" if goal["met"] else "MISSED"
         print(f"{verdict:8} {goal['figure']} {goal['value']} (goal {goal['goal']})")

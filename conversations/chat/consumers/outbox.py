@@ -52,7 +52,8 @@ class Outbox:
         while self._unacknowledged > WINDOW_BYTES:
             self._acknowledged.clear()
             try:
-                await asyncio.wait_for(self._acknowledged.wait(), SLOW_READER_SECONDS)
+                async with asyncio.timeout(SLOW_READER_SECONDS):
+                    await self._acknowledged.wait()
             except TimeoutError:
                 raise TooSlow from None
 

@@ -14,7 +14,7 @@ class Pace:
     """One clock for all answers of a process, which reads and sends for all of them together.
 
     Each iteration of the event loop and each read and frame has a fixed cost, so fewer of them leave CPU time for other
-    work. A tick comes every 33 ms if reading and frames take at most a fifth of that and ticks are punctual. Otherwise
+    work. A tick comes every 33 ms if reading and frames take at most a tenth of that and ticks are punctual. Otherwise
     the interval grows, at first up to 100 ms. Beyond, only frames become rarer, to keep them to half a core; upstreams are
     still read every 100 ms, because text that hasn't been read is lost if this process is killed. Belongs to one event
     loop.
@@ -26,7 +26,7 @@ class Pace:
     """The interval to which the first signs of load lead, and the longest between two reads."""
     LONGEST = 1.0
     """The longest interval between two frames."""
-    _SHARE_AT_EASE = 0.2
+    _SHARE_AT_EASE = 0.1
     _SHARE = 0.5
     # How much one tick changes the averages, so that a single slow frame doesn't slow down everyone.
     _WEIGHT = 0.2
