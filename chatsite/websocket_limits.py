@@ -5,13 +5,10 @@ steps, no faster than the application handles the frames, and answers pings only
 """
 
 import time
-from typing import Any
 
+# From the server, which installs it. Twisted would install another.
+from daphne.server import reactor
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
-from twisted.internet import reactor as installed
-
-# The stubs describe the module, not the reactor that is installed under its name.
-reactor: Any = installed
 
 READ_BYTES = 4_096
 """Bytes read at once. They can contain hundreds of frames, all parsed before other work gets a turn."""

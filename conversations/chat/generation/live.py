@@ -20,9 +20,6 @@ from .transcript import Step
 class GrowingText:
     """A text that grows at its end. Calls `on_growth` each time it has grown."""
 
-    # A string takes 50 bytes beside its characters, so short pieces are joined.
-    _PIECE_CHARS = 1_000
-
     def __init__(self, on_growth: Callable[[], None]) -> None:
         self.length = 0
         """The number of characters known."""
@@ -39,7 +36,8 @@ class GrowingText:
         """Add text at the end."""
         if not text:
             return
-        if self._pieces and len(self._pieces[-1]) < self._PIECE_CHARS:
+        # A string takes 50 bytes beside its characters, so short pieces are joined.
+        if self._pieces and len(self._pieces[-1]) < 1_000:
             self._pieces[-1] += text
         else:
             self._starts.append(self.length)
