@@ -306,7 +306,11 @@ def passkey_page(page: Page, site: Site) -> None:
     page.add_init_script("delete window.PublicKeyCredential")
     page.goto("/accounts/second-factor/passkeys/add/")
     show_password_again(page)
-    page.get_by_role("button", name="Add a passkey").click()
+    add = page.get_by_role("button", name="Add a passkey")
+    expect(add).to_be_visible()
+    # Until the script has loaded, the button does nothing.
+    page.wait_for_load_state()
+    add.click()
     expect(page.get_by_text("This browser doesn't support passkeys")).to_be_visible()
 
 
