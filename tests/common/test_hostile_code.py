@@ -105,6 +105,10 @@ def test_no_lexer_is_slow_or_loses_text() -> None:
         check(alias, UNITS[number % len(UNITS)] + UNITS[number // 100 % len(UNITS)])
 
 
+def test_code_is_shown_plain_if_its_lexer_changes_it() -> None:
+    check("terraform", "<<EOF\n")
+
+
 @given(st.sampled_from(ALIASES), st.lists(st.sampled_from(ATOMS), min_size=1, max_size=6).map("".join))
 @settings(
     max_examples=150,

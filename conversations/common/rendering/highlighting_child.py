@@ -29,10 +29,13 @@ def _lexer(language: str) -> Any:
 
 
 def highlight(lexer: Any, code: str, formatter: Any) -> str | None:
-    """Return the highlighted code as HTML, or None if the lexer fails."""
+    """Return the highlighted code as HTML, or None if the lexer fails or changes the text."""
     try:
+        tokens = list(lexer.get_tokens(code))
+        if "".join(text for _kind, text in tokens) != code.replace("\r\n", "\n").replace("\r", "\n"):
+            return None
         written = StringIO()
-        formatter.format(lexer.get_tokens(code), written)
+        formatter.format(tokens, written)
         return written.getvalue()
     except Exception:
         # There are hundreds of lexers, and a text can be written to break one.
