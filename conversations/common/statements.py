@@ -187,8 +187,10 @@ class Delete(_Statement):
             self._run(connection, cursor, values)
 
 
-class Insert(_Statement, Generic[_M]):
-    """Inserts a new instance of a model and sets its primary key. Sends no signals."""
+class _Insertion(_Statement, Generic[_M]):
+    """Inserts rows of a model."""
+
+    on_conflict: OnConflict | None = None
 
     def __init__(self, model: type[_M]) -> None:
         super().__init__()
@@ -197,12 +199,17 @@ class Insert(_Statement, Generic[_M]):
         self._fields = [field for field in model._meta.local_concrete_fields if field is not self._key]
 
     def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
-        query = sql.InsertQuery(self._model)
+        query = sql.InsertQuery(self._model, on_conflict=self.on_conflict)
         query.insert_values(self._fields, [self._model()], raw=True)
         compiler: Any = query.get_compiler(connection=connection)
-        compiler.returning_fields = [self._key]
+        if self.on_conflict is None:
+            compiler.returning_fields = [self._key]
         [(statement, _values)] = compiler.as_sql()
         return statement, []
+
+
+class Insert(_Insertion[_M]):
+    """Inserts a new instance of a model and sets its primary key. Sends no signals."""
 
     def __call__(self, instance: _M) -> _M:
         connection = _connection()
@@ -218,19 +225,10 @@ class Insert(_Statement, Generic[_M]):
         return instance
 
 
-class InsertMissing(_Statement):
+class InsertMissing(_Insertion[_M]):
     """Inserts rows of a model, except those that exist already. Takes any objects with the model's attributes."""
 
-    def __init__(self, model: type[models.Model]) -> None:
-        super().__init__()
-        self._model = model
-        self._fields = [field for field in model._meta.local_concrete_fields if field is not model._meta.pk]
-
-    def _assemble(self, connection: Any) -> tuple[str, Sequence[Any]]:
-        query = sql.InsertQuery(self._model, on_conflict=OnConflict.IGNORE)
-        query.insert_values(self._fields, [self._model()], raw=True)
-        [(statement, _values)] = query.get_compiler(connection=connection).as_sql()
-        return statement, []
+    on_conflict = OnConflict.IGNORE
 
     def __call__(self, rows: Iterable[object]) -> None:
         connection = _connection()

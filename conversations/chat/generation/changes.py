@@ -15,7 +15,7 @@ from .transcript import Step
 class Change(enum.Enum):
     """What changed. Viewers of the conversation react to all of these, runners only to those that concern them."""
 
-    TURN = "turn"
+    QUEUED = "queued"
     """A generation was queued."""
     STARTED = "started"
     """A generation was handed to its runner."""

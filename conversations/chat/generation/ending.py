@@ -22,7 +22,7 @@ from conversations.llm.chat import ChatRequest, Usage
 
 from . import changes
 from .journal import Job
-from .prompt import build_request
+from .prompt import build_request, count_fields
 from .transcript import Entry, NewEnd, Part, read_journal
 
 _NO_COUNTS: dict[str, Any] = {
@@ -172,7 +172,7 @@ def _close(
 
     `counted` are the tokens of the message's whole text, if known.
     """
-    values = {"text": existing_text + text, **_stored(counted)}
+    values = {"text": existing_text + text, **count_fields(counted)}
     is_shown = statements.set_shown_text(id=generation.message_id, **values) == 1
     if not is_shown:
         Message.objects.filter(pk=generation.message_id).update(**values)
@@ -193,18 +193,11 @@ def _close(
     return is_shown
 
 
-def _stored(counted: tokens.TokenCount | None) -> dict[str, Any]:
-    """Return the fields of a message that hold its number of tokens."""
-    if counted is None or not counted.vocabulary:
-        return {"token_count": None, "token_vocabulary": ""}
-    return {"token_count": counted.tokens, "token_vocabulary": counted.vocabulary}
-
-
 def _ended_entry(job: Job, outcome: Outcome, counted: tokens.TokenCount, ended: dict[str, Any]) -> Entry:
     """Return the entry of an answer with the changes of its end. The job's own instances may still be shown as open."""
     message, generation = copy.copy(job.generation.message), copy.copy(job.generation)
     message.text = job.existing_text + outcome.text
-    for changed, values in ((message, _stored(counted)), (generation, ended)):
+    for changed, values in ((message, count_fields(counted)), (generation, ended)):
         for name, value in values.items():
             setattr(changed, name, value)
     generation.message = message

@@ -184,7 +184,7 @@ class Hub:
     def announce(self, conversation_id: int, change: Change = Change.ANY, step: Step | None = None) -> None:
         """Wake the runners this concerns, then the viewers. Runners come first because answers depend on them."""
         for runner in self._runners:
-            if change in {Change.TURN, Change.ANY}:
+            if change in {Change.QUEUED, Change.ANY}:
                 runner.turns.set()
             if change in {Change.STOP, Change.ANY}:
                 runner.stops.set()

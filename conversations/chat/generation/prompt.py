@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from django.conf import settings
 
@@ -53,6 +53,13 @@ def count_of(message: Message, *, model: ChatModel) -> tokens.TokenCount:
         if known is not None:
             return known
     return tokens.count(text_of(message), model=model.upstream_name)
+
+
+def count_fields(counted: tokens.TokenCount | None) -> dict[str, Any]:
+    """Return the fields of a message that keep its number of tokens for `count_of`, empty if it can't be kept."""
+    if counted is None or not counted.vocabulary:
+        return {"token_count": None, "token_vocabulary": ""}
+    return {"token_count": counted.tokens, "token_vocabulary": counted.vocabulary}
 
 
 def check_fits(

@@ -18,8 +18,8 @@ from conversations.accounts import services as accounts
 from conversations.accounts.models import User
 from conversations.catalogue import selectors as catalogue
 from conversations.catalogue.models import ChatModel
-from conversations.chat.generation import changes, ending
-from conversations.chat.generation.handover import Place, free_place
+from conversations.chat.generation import changes, ending, prompt
+from conversations.chat.generation.handover import free_place
 from conversations.chat.generation.journal import Job
 from conversations.chat.generation.transcript import Entry, NewTurn
 from conversations.chat.models import Conversation, Generation, Message, statements
@@ -65,87 +65,63 @@ def start_turn(
     page, and a message sent twice with the same one is saved once. `max_tokens` can only lower the cap.
     """
     with free_place() as place, transaction.atomic():
-        return _start_turn(
-            user=user,
-            public_id=conversation,
-            text=text,
+        author = _lock_author(user)
+        sent = statements.sent_message.first(author=author.pk, client_id=client_id)
+        if sent is not None:
+            return _existing_turn(sent[0], client_id)
+        _check_rate(author, now=now)
+        own: Any = _lock_conversation(author, conversation) if conversation else None
+        verdict = _verdict_on(author, now=now)
+        model = _choose_model(model_slug, allowed=access.model_ids(verdict))
+        cap = _cap(max_tokens, model=model)
+        counted = caps.check_message(text, model=model, max_tokens=cap)
+
+        verdict = count_message(author, verdict, now=now)
+        is_new = own is None
+        if own is None:
+            own = Conversation(owner=author, title=make_title(text), created_at=now, last_activity_at=now)
+            statements.insert_conversation(own)
+        before = own.head_id
+        depth = 0 if before is None else own.head_depth + 1
+        question = Message(
+            conversation=own,
+            parent_id=before,
+            depth=depth,
+            role=Message.Role.USER,
+            author=author,
             client_id=client_id,
-            now=now,
-            model_slug=model_slug,
-            max_tokens=max_tokens,
-            place=place,
+            text=text,
+            created_at=now,
+            **prompt.count_fields(counted),
         )
-
-
-def _start_turn(
-    *,
-    user: User,
-    public_id: uuid.UUID | None,
-    text: str,
-    client_id: uuid.UUID,
-    now: dt.datetime,
-    model_slug: str,
-    max_tokens: int | None,
-    place: Place | None,
-) -> Turn:
-    author = _lock_author(user)
-    sent = statements.sent_message.first(author=author.pk, client_id=client_id)
-    if sent is not None:
-        return _existing_turn(sent[0], client_id)
-    _check_rate(author, now=now)
-    own: Any = _lock_conversation(author, public_id) if public_id else None
-    verdict = _verdict_on(author, now=now)
-    model = _choose_model(model_slug, allowed=access.model_ids(verdict))
-    cap = _cap(max_tokens, model=model)
-    counted = caps.check_message(text, model=model, max_tokens=cap)
-
-    verdict = count_message(author, verdict, now=now)
-    is_new = own is None
-    if own is None:
-        own = Conversation(owner=author, title=make_title(text), created_at=now, last_activity_at=now)
-        statements.insert_conversation(own)
-    before = own.head_id
-    depth = 0 if before is None else own.head_depth + 1
-    question = Message(
-        conversation=own,
-        parent_id=before,
-        depth=depth,
-        role=Message.Role.USER,
-        author=author,
-        client_id=client_id,
-        text=text,
-        token_count=counted.tokens if counted.vocabulary else None,
-        token_vocabulary=counted.vocabulary,
-        created_at=now,
-    )
-    statements.insert_message(question)
-    answer = Message(
-        conversation=own, parent=question, depth=depth + 1, role=Message.Role.ASSISTANT, created_at=now
-    )
-    statements.insert_message(answer)
-    generation = Generation(
-        conversation=own,
-        message=answer,
-        model=model,
-        client_id=client_id,
-        max_tokens=cap,
-        parameters=model.parameters,
-        created_at=now,
-    )
-    if place is not None:
-        generation.status, generation.runner = Generation.Status.RUNNING, place.runner
-        generation.started_at = generation.heartbeat_at = now
-    statements.insert_generation(generation)
-    own.head = answer
-    own.last_activity_at = now
-    statements.move_head(id=own.pk, head=answer.pk, last_activity_at=now)
-    step = NewTurn(before, [Entry(question, None, text), Entry(answer, generation, "")])
-    if place is not None:
-        # First of all, so that viewers find its text.
-        place.fill_after_commit(Job(generation=generation, existing_text=""))
-    change = changes.Change.TURN if place is None else changes.Change.STARTED
-    changes.announce_after_commit(own.pk, change, step)
-    return Turn(own, generation, is_new, verdict, step)
+        statements.insert_message(question)
+        answer = Message(
+            conversation=own, parent=question, depth=depth + 1, role=Message.Role.ASSISTANT, created_at=now
+        )
+        statements.insert_message(answer)
+        generation = Generation(
+            conversation=own,
+            message=answer,
+            model=model,
+            client_id=client_id,
+            max_tokens=cap,
+            parameters=model.parameters,
+            created_at=now,
+        )
+        if place is not None:
+            generation.status, generation.runner = Generation.Status.RUNNING, place.runner
+            generation.started_at = generation.heartbeat_at = now
+        statements.insert_generation(generation)
+        own.head = answer
+        own.last_activity_at = now
+        statements.move_head(id=own.pk, head=answer.pk, last_activity_at=now)
+        step = NewTurn(before, [Entry(question, None, text), Entry(answer, generation, "")])
+        if place is not None:
+            # First of all, so that viewers find its text.
+            place.fill_after_commit(Job(generation=generation, existing_text=""))
+        change = changes.Change.QUEUED if place is None else changes.Change.STARTED
+        changes.announce_after_commit(own.pk, change, step)
+        return Turn(own, generation, is_new, verdict, step)
 
 
 @transaction.atomic
@@ -202,7 +178,7 @@ def continue_answer(*, user: User, message: uuid.UUID, client_id: uuid.UUID, now
     )
     conversation.last_activity_at = now
     conversation.save(update_fields=["last_activity_at"])
-    changes.announce_after_commit(conversation.pk, changes.Change.TURN)
+    changes.announce_after_commit(conversation.pk, changes.Change.QUEUED)
     return generation
 
 
